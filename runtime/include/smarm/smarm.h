@@ -18,6 +18,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 #define SMARM_ABI_MAJOR 1
 #define SMARM_ABI_MINOR 0
 #define SMARM_VERSION "0.1.0"
@@ -244,6 +248,10 @@ smarm_coroutine* smarm_coroutine_create(void (*body)(void*, smarm_coroutine*), v
 int smarm_coroutine_resume(smarm_coroutine*);
 void smarm_coroutine_suspend(smarm_coroutine*); /* only from inside the body */
 void smarm_coroutine_destroy(smarm_coroutine*); /* [any] unwinds a suspended body */
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

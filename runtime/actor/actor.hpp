@@ -1,0 +1,95 @@
+// The control block of an actor.
+//
+// Blocks live in the actor table for ever (their memory is type-stable): a stale pointer or ticket meets a block of another generation or wait, never foreign memory.
+// A block costs 192 bytes; the stack comes when the actor first runs. Wait nodes live here and never on a stack.
+//
+// 1. The owner of an actor in state `runnable` is the queue it is on; in `running` its worker; in `parked` and `waiting` nobody, until the compare-exchange that wakes it.
+// 2. `link`, `wait_*` and `timer` belong to the owner, but where a structure's lock says otherwise (mutex waiters, timer wheels).
+// 3. `join` decides who frees the block: the end of the actor and the end of the handle meet there.
+#pragma once
+
+#include "runtime/actor/state.hpp"
+#include "runtime/context/context.hpp"
+#include "runtime/context/eh_state.hpp"
+#include "runtime/context/stack_pool.hpp"
+#include "runtime/timer/wheel.hpp"
+
+#include <smarm/smarm.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace smarm {
+
+struct Actor;
+class RuntimeCore;
+
+// What an actor waits for, shown by tools.
+enum class WaitKind : std::uint8_t { none, park, recv, send, select, lock, sleep, join, readable, writable, blocking };
+const char* wait_kind_name(WaitKind kind);
+
+// A timer that ends an actor's wait.
+struct WaitTimer : TimerNode {
+  Actor* actor = nullptr;
+  Ticket ticket{};
+  std::uint32_t home = 0;  // the worker whose wheel holds it
+};
+
+// What few actors have.
+struct ActorExtras {
+  std::string name{};
+  smarm_timer* deadline = nullptr;
+  std::vector<smarm_channel*> stop_channels{};  // one sender reference each
+  std::size_t throw_frame_count = 0;
+  void* throw_frames[48] = {};
+};
+
+inline constexpr std::uint64_t kJoinNobody = 0;               // neither has ended
+inline constexpr std::uint64_t kJoinDone = 1;                 // the actor has ended; its handle frees the block
+inline constexpr std::uint64_t kJoinDetached = 2;             // the handle has ended; the actor frees the block
+inline constexpr std::uint64_t kJoinTicketFlag = 1ull << 63;  // or'ed to the joiner's packed ticket
+
+struct alignas(64) Actor {
+  // Touched by every switch.
+  Context context{};
+  std::atomic<std::uint64_t> word{0};
+  Actor* link = nullptr;
+  EhState eh{};
+  Stack stack{};
+  std::uint32_t no_preempt = 0;
+  std::uint8_t stack_class = 0;
+  WaitKind waits_for = WaitKind::none;
+  bool dying = false;     // its stack is being unwound
+  bool pinned = false;    // preempted implicitly: resumes on the same worker
+
+  // Constant from spawn to end.
+  std::uint32_t index = 0;
+  RuntimeCore* runtime = nullptr;
+  smarm_entry entry = nullptr;
+  void* closure = nullptr;
+  smarm_pid supervisor{};
+  std::uint64_t group = 0;
+
+  // Shared.
+  std::atomic<std::uint64_t> join{kJoinNobody};
+  std::atomic<ActorExtras*> extras{nullptr};
+  smarm_exit* exit = nullptr;
+  std::atomic<bool> stop_requested{false};
+  std::atomic<bool> has_mailbox{false};  // a supervisor channel is registered for this pid
+  std::uint8_t swallowed = 0;            // how many times a kill was caught and not rethrown
+  bool abandoned = false;
+  bool relayed = false;                  // a generator caught the kill to pass it on to its consumer
+
+  // One wait at a time.
+  WaitTimer timer{};
+  Actor* wait_prev = nullptr;
+  Actor* wait_next = nullptr;
+  std::uint64_t wait_value = 0;  // meaning by the structure that is waited on
+  std::uint64_t wait_since = 0;
+
+  smarm_pid pid() const { return {index, state_word::generation(word.load(std::memory_order_relaxed))}; }
+};
+
+}  // namespace smarm

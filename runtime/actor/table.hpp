@@ -1,0 +1,89 @@
+// The actor table: index -> control block, for the whole process.
+//
+// Blocks are made in chunks and never freed, so looking a pid up writes nothing, takes no lock and cannot meet freed memory. Free blocks are kept in per-worker
+// lists that meet the shared one in batches.
+//
+// 1. Index 0 is never an actor.
+// 2. A block on a free list has state `free`; its generation is the one its next actor gets.
+// 3. A block whose generation would wrap is retired.
+#pragma once
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/base/spinlock.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace smarm {
+
+class ActorTable {
+ public:
+  static constexpr std::uint32_t kChunkShift = 10;
+  static constexpr std::uint32_t kChunkSize = 1u << kChunkShift;
+  static constexpr std::uint32_t kMaxChunks = 1u << 16;  // 64 M actors
+
+  static ActorTable& instance();
+
+  // Any thread. nullptr for an index that was never used.
+  Actor* find(std::uint32_t index) const {
+    const std::uint32_t chunk = index >> kChunkShift;
+    if (chunk >= kMaxChunks) return nullptr;
+    // acquire: pairs with the release in grow, which made the blocks.
+    Actor* blocks = chunks_[chunk].load(std::memory_order_acquire);
+    return blocks && index != 0 ? &blocks[index & (kChunkSize - 1)] : nullptr;
+  }
+  // The living or ended-but-kept actor of that pid, else nullptr. A snapshot: it may end at once.
+  Actor* find(smarm_pid pid) const {
+    Actor* a = find(pid.index);
+    return a && state_word::generation(a->word.load(std::memory_order_acquire)) == pid.generation ? a : nullptr;
+  }
+  // One past the highest index in use so far.
+  std::uint32_t end() const { return size_.load(std::memory_order_acquire); }
+
+  // Chains of free blocks through `link`. take: at least one unless the table is full.
+  Actor* take_batch();
+  void give_batch(Actor* first, Actor* last, std::size_t n);
+  static constexpr std::size_t kBatch = 64;
+
+ private:
+  Actor* grow();
+
+  std::array<std::atomic<Actor*>, kMaxChunks> chunks_{};
+  std::atomic<std::uint32_t> size_{0};
+  Spinlock lock_;  // rank: actor table
+  Spinlock grow_;  // rank: actor table growth, before it; held across an allocation: at most once per kChunkSize actors
+  Actor* batches_ = nullptr;  // first blocks of batches, linked by wait_next
+};
+
+// A worker's own free blocks.
+class ActorCache {
+ public:
+  ActorCache() = default;
+  ~ActorCache();
+  ActorCache(const ActorCache&) = delete;
+  ActorCache& operator=(const ActorCache&) = delete;
+
+  Actor* take() {  // nullptr: the table is full, or memory is out
+    if (!head_) [[unlikely]] {
+      head_ = ActorTable::instance().take_batch();
+      if (!head_) return nullptr;
+      count_ = 0;
+      for (Actor* a = head_; a; a = a->link) ++count_;
+    }
+    Actor* a = head_;
+    head_ = a->link;
+    --count_;
+    return a;
+  }
+  // The block must be `done` with nobody left who may touch it; it gets its next generation here.
+  void give(Actor* a);
+
+ private:
+  void flush();
+  Actor* head_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+}  // namespace smarm

@@ -1,0 +1,70 @@
+// Recycling of small blocks: closures, messages, channels. A block that one actor frees is the next one's memory without a trip to malloc.
+//
+// Threads: a BlockCache belongs to one worker. Blocks wander between caches (made by a producer, freed by a consumer), so a full cache hands a batch to the shared
+// depot and an empty one takes a batch from it (Bonwick and Adams, "Magazines and Vmem", 2001).
+// 1. Every block of a class was allocated with malloc(class size): any thread without a cache may use malloc and free.
+// 2. A cache holds at most 2 * kBatch blocks of a class.
+#pragma once
+
+#include <cstddef>
+
+namespace smarm {
+
+inline constexpr std::size_t kBlockClasses = 8;
+inline constexpr std::size_t kLargestBlock = 512;
+
+// The size class of a request of 1 to kLargestBlock bytes.
+constexpr std::size_t block_class(std::size_t size) {
+  constexpr unsigned char table[] = {0, 0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6};  // by (size - 1) / 16, to 256
+  return size <= 256 ? table[(size - 1) / 16] : 7;
+}
+constexpr std::size_t block_class_size(std::size_t cls) {
+  constexpr std::size_t sizes[kBlockClasses] = {32, 48, 64, 96, 128, 192, 256, 512};
+  return sizes[cls];
+}
+
+class BlockCache {
+ public:
+  static constexpr std::size_t kBatch = 64;
+
+  BlockCache() = default;
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+  ~BlockCache();
+
+  void* alloc(std::size_t cls) noexcept {  // nullptr when memory is out
+    Free*& list = lists_[cls].head;
+    if (Free* block = list) [[likely]] {
+      list = block->next;
+      --lists_[cls].count;
+      return block;
+    }
+    return refill(cls);
+  }
+  void free(void* memory, std::size_t cls) noexcept {
+    List& list = lists_[cls];
+    if (list.count == 2 * kBatch) [[unlikely]] flush_batch(cls);
+    Free* block = static_cast<Free*>(memory);
+    block->next = list.head;
+    list.head = block;
+    ++list.count;
+  }
+
+ private:
+  struct Free {
+    Free* next;
+  };
+  struct List {
+    Free* head = nullptr;
+    std::size_t count = 0;
+  };
+  void* refill(std::size_t cls) noexcept;
+  void flush_batch(std::size_t cls) noexcept;
+  List lists_[kBlockClasses];
+};
+
+// For threads without a cache, and for sizes beyond the classes.
+void* raw_block_alloc(std::size_t size) noexcept;
+void raw_block_free(void* block) noexcept;
+
+}  // namespace smarm

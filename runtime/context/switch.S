@@ -1,0 +1,133 @@
+// Leaving one stack for another. System V x86-64.
+//
+// What is saved is what the ABI calls callee-saved: rbx, rbp, r12 to r15, rsp, the control bits of MXCSR and the x87 control word. A suspended stack
+// looks like this from its saved sp upwards (context.hpp holds the same numbers and static_asserts them):
+//
+//      sp + 0   MXCSR (4 bytes)      sp + 4   x87 control word (2 bytes)
+//      sp + 8   r15   +16 r14   +24 r13   +32 r12   +40 rbx   +48 rbp   +56 return address
+//
+// Control bits are loaded only when they differ: loading them costs more than the whole rest. The last instruction is `jmp`, not `ret`: a return to another stack
+// always misses the return-address predictor (8.1 ns against 2.8).
+
+        .text
+
+// void smarm_switch(void** save_sp [rdi], void* load_sp [rsi])
+// Suspends the caller into *save_sp and resumes load_sp. Returns when somebody resumes *save_sp, perhaps on another thread.
+        .globl  smarm_switch
+        .hidden smarm_switch
+        .type   smarm_switch, @function
+        .p2align 4
+smarm_switch:
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbp, 0
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbx, 0
+        pushq   %r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r12, 0
+        pushq   %r13
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r13, 0
+        pushq   %r14
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r14, 0
+        pushq   %r15
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %r15, 0
+        subq    $8, %rsp
+        .cfi_adjust_cfa_offset 8
+        stmxcsr (%rsp)
+        fnstcw  4(%rsp)
+        movq    %rsp, (%rdi)
+        movl    (%rsp), %eax
+        movzwl  4(%rsp), %ecx
+        movq    %rsi, %rsp              // the frame has the same shape there: the CFI above stays right
+        xorl    (%rsp), %eax
+        xorw    4(%rsp), %cx
+        testl   $0xffc0, %eax           // bits 0 to 5 of MXCSR are sticky status, not control
+        jne     2f
+        testw   %cx, %cx
+        jne     2f
+1:      addq    $8, %rsp
+        .cfi_adjust_cfa_offset -8
+        popq    %r15
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r15
+        popq    %r14
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r14
+        popq    %r13
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r13
+        popq    %r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %r12
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbx
+        popq    %rbp
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore %rbp
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        jmp     *%rcx
+        .cfi_endproc
+// Out of line: the control words differ. A frame description of its own, equal to the one at the jump.
+        .cfi_startproc
+        .cfi_def_cfa %rsp, 64
+        .cfi_offset %rbp, -16
+        .cfi_offset %rbx, -24
+        .cfi_offset %r12, -32
+        .cfi_offset %r13, -40
+        .cfi_offset %r14, -48
+        .cfi_offset %r15, -56
+2:      ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        jmp     1b
+        .cfi_endproc
+        .size   smarm_switch, .-smarm_switch
+
+// [[noreturn]] void smarm_leave(void* load_sp [rdi])
+// Resumes load_sp and never comes back: the caller's stack may be freed by whoever runs next.
+        .globl  smarm_leave
+        .hidden smarm_leave
+        .type   smarm_leave, @function
+        .p2align 4
+smarm_leave:
+        .cfi_startproc
+        .cfi_undefined %rip
+        movq    %rdi, %rsp
+        ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        addq    $8, %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        popq    %rcx
+        jmp     *%rcx
+        .cfi_endproc
+        .size   smarm_leave, .-smarm_leave
+
+// The first frame of every stack: r12 is the function, r13 its argument. The unwinder and gdb stop here.
+        .globl  smarm_stack_start
+        .hidden smarm_stack_start
+        .type   smarm_stack_start, @function
+        .p2align 4
+smarm_stack_start:
+        .cfi_startproc
+        .cfi_undefined %rip
+        xorl    %ebp, %ebp
+        movq    %r13, %rdi
+        callq   *%r12
+        ud2                             // the function must leave, not return
+        .cfi_endproc
+        .size   smarm_stack_start, .-smarm_stack_start
+
+        .section .note.GNU-stack, "", @progbits

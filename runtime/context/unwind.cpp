@@ -1,0 +1,47 @@
+#include "runtime/context/unwind.hpp"
+
+#include "runtime/base/assert.hpp"
+
+#include <unwind.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace smarm {
+
+namespace {
+
+struct ForcedUnwind {
+  _Unwind_Exception header;  // first: the unwinder hands it back as this object
+  void (*on_swallowed)(void*);
+  void* arg;
+};
+
+void finished(_Unwind_Reason_Code, _Unwind_Exception* header) {
+  auto* unwind = reinterpret_cast<ForcedUnwind*>(header);
+  auto on_swallowed = unwind->on_swallowed;
+  void* arg = unwind->arg;
+  std::free(unwind);
+  on_swallowed(arg);
+}
+
+_Unwind_Reason_Code go_on(int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context*, void*) {
+  SMARM_ASSERT(!(actions & _UA_END_OF_STACK));  // every stack of ours has a base that catches
+  return _URC_NO_REASON;
+}
+
+}  // namespace
+
+void force_unwind(void (*on_swallowed)(void*), void* arg) {
+  auto* unwind = static_cast<ForcedUnwind*>(std::aligned_alloc(alignof(ForcedUnwind), sizeof(ForcedUnwind)));
+  SMARM_ASSERT(unwind);
+  std::memset(static_cast<void*>(unwind), 0, sizeof *unwind);
+  std::memcpy(&unwind->header.exception_class, "SMRMKILL", 8);
+  unwind->header.exception_cleanup = finished;
+  unwind->on_swallowed = on_swallowed;
+  unwind->arg = arg;
+  _Unwind_ForcedUnwind(&unwind->header, go_on, nullptr);
+  assert_failed("forced unwinding came back", __FILE__, __LINE__);
+}
+
+}  // namespace smarm

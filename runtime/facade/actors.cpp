@@ -1,0 +1,244 @@
+// smarm.h: actors.
+
+#include "runtime/actor/exit_record.hpp"
+#include "runtime/sched/actor_main.hpp"
+#include "runtime/sched/blocks.hpp"
+#include "runtime/sched/park.hpp"
+#include "runtime/sched/preempt.hpp"
+#include "runtime/sched/timers.hpp"
+#include "runtime/supervision/registry.hpp"
+
+#include <smarm/smarm.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+using namespace smarm;
+
+namespace {
+
+// After the section: a killed wait unwinds here, on the actor's own stack, outside the runtime.
+int finish(int status) {
+  if (status == kKilled) unwind_self();
+  return status;
+}
+
+Actor* block_of(smarm_actor* handle) { return reinterpret_cast<Actor*>(handle); }
+const Actor* block_of(const smarm_actor* handle) { return reinterpret_cast<const Actor*>(handle); }
+
+int spawn_with_options(Worker& w, const smarm_spawn_options& o, SpawnRequest request, Actor*& made) {
+  if (o.flags & SMARM_SPAWN_UNDER) request.supervisor = o.supervisor;
+  if (o.flags & SMARM_SPAWN_GROUP) request.group = o.group;
+  if (o.stack_size) request.stack_class = stack_class_of(o.stack_size);
+  made = spawn_on(w, request);
+  if (!made) return SMARM_E_LIMIT;
+  if (o.name) {
+    if (ActorExtras* extras = extras_of(*made)) extras->name.assign(o.name, strnlen(o.name, sizeof(smarm_actor_info::name) - 1));
+  }
+  if (o.deadline_ns > 0) arm_deadline(*made, o.deadline_ns);
+  return SMARM_OK;
+}
+
+template <class F>
+std::size_t for_each_actor(F f) {
+  ActorTable& table = ActorTable::instance();
+  std::size_t n = 0;
+  for (std::uint32_t i = 1, end = table.end(); i < end; ++i) {
+    Actor* a = table.find(i);
+    if (!a) continue;
+    const ActorState s = state_word::state(a->word.load(std::memory_order_acquire));
+    if (s == ActorState::free || s == ActorState::done) continue;
+    n += f(*a, s);
+  }
+  return n;
+}
+
+const char* state_name(ActorState s) {
+  switch (s) {
+    case ActorState::active: return "runnable";
+    case ActorState::parked: return "parked";
+    case ActorState::waiting: return "waiting";
+    default: return "ended";
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* closure, smarm_actor** handle, smarm_pid* pid) {
+  Worker* w = current_worker();
+  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  Section section(w);
+  Actor& self = *w->current;
+  SpawnRequest request{entry, closure, self.pid(), self.group, stack_class_of(w->runtime.config().stack_size)};
+  Actor* made = nullptr;
+  if (!options) [[likely]] {
+    made = spawn_on(*w, request);
+    if (!made) return SMARM_E_LIMIT;
+  } else if (int status = spawn_with_options(*w, *options, request, made)) {
+    return status;
+  }
+  if (pid) *pid = made->pid();
+  if (handle) {
+    *handle = reinterpret_cast<smarm_actor*>(made);
+  } else {
+    detach_actor(*made);
+  }
+  return SMARM_OK;
+}
+
+int smarm_join(smarm_actor* handle, smarm_exit** exit) {
+  int status;
+  {
+    Worker* w = current_worker();
+    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    Section section(w);
+    status = kill_pending(*w->current) ? kKilled : join_actor(*w->current, *block_of(handle), exit);
+  }
+  return finish(status);
+}
+
+void smarm_detach(smarm_actor* handle) {
+  Section section(current_worker());
+  detach_actor(*block_of(handle));
+}
+
+smarm_pid smarm_actor_pid(const smarm_actor* handle) { return block_of(handle)->pid(); }
+
+smarm_pid smarm_self(void) {
+  const Actor* a = current_actor();
+  return a ? a->pid() : smarm_pid{};
+}
+
+int smarm_yield(void) {
+  int status;
+  {
+    Worker* w = current_worker();
+    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    Section section(w);
+    status = yield_current_actor(*w->current);
+  }
+  return finish(status);
+}
+
+int smarm_park(void) {
+  int status;
+  {
+    Worker* w = current_worker();
+    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    Section section(w);
+    status = park_current_actor(*w->current);
+  }
+  return finish(status);
+}
+
+int smarm_sleep(int64_t ns) {
+  int status;
+  {
+    Worker* w = current_worker();
+    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    Section section(w);
+    status = kill_pending(*w->current) ? kKilled : sleep_current_actor(*w->current, ns);
+  }
+  return finish(status);
+}
+
+int smarm_unpark(smarm_pid pid) {
+  int status;
+  {
+    Section section(current_worker());
+    status = unpark_pid(pid);
+  }
+  tick();
+  return status;
+}
+
+int smarm_kill(smarm_pid pid) {
+  Section section(current_worker());
+  return kill_pid(pid);
+}
+
+int smarm_stop(smarm_pid pid) {
+  Section section(current_worker());
+  return stop_pid(pid);
+}
+
+int smarm_stop_requested(void) {
+  const Actor* a = current_actor();
+  return a && a->stop_requested.load(std::memory_order_acquire);
+}
+
+smarm_channel* smarm_stop_channel(void) {
+  Worker* w = current_worker();
+  if (!w || !w->current) return nullptr;
+  Section section(w);
+  return make_stop_channel(*w->current);
+}
+
+void smarm_check(void) {
+  if (safe_point()) unwind_self();
+}
+
+void smarm_tick(void) { tick(); }
+void smarm_no_preempt_enter(void) { no_preempt_enter(); }
+void smarm_no_preempt_leave(void) { no_preempt_leave(); }
+
+uint64_t smarm_group(void) {
+  const Actor* a = current_actor();
+  return a ? a->group : 0;
+}
+
+size_t smarm_group_count(uint64_t group) {
+  return for_each_actor([&](Actor& a, ActorState) { return a.group == group; });
+}
+
+size_t smarm_group_kill(uint64_t group, smarm_pid spare) {
+  Section section(current_worker());
+  return for_each_actor([&](Actor& a, ActorState) {
+    const smarm_pid pid = a.pid();
+    if (a.group != group || (pid.index == spare.index && pid.generation == spare.generation)) return false;
+    return kill_pid(pid) == SMARM_OK;
+  });
+}
+
+size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
+  std::size_t written = 0;
+  return for_each_actor([&](Actor& a, ActorState s) {
+    if (written == capacity) return true;
+    smarm_actor_info& info = out[written++];
+    info = {};
+    info.pid = a.pid();
+    info.supervisor = a.supervisor;
+    info.group = a.group;
+    info.state = state_name(s);
+    info.where = s == ActorState::active ? "" : wait_kind_name(a.waits_for);
+    return true;
+  });
+}
+
+int smarm_register_supervisor(smarm_pid pid, smarm_channel* mailbox) {
+  Section section(current_worker());
+  return register_supervisor(pid, *mailbox);
+}
+
+void* smarm_block_alloc(size_t size) { return alloc_block(size); }
+void smarm_block_free(void* block, size_t size) { free_block(block, size); }
+
+smarm_timer* smarm_timer_start(int64_t after_ns, void (*fire)(void*), void* arg) {
+  Worker* w = current_worker();
+  if (!w || !w->current) return nullptr;
+  Section section(w);
+  return start_timer(*w, after_ns, fire, arg);
+}
+int smarm_timer_cancel(smarm_timer* t) {
+  Section section(current_worker());
+  return cancel_timer(t);
+}
+void smarm_timer_detach(smarm_timer* t) {
+  Section section(current_worker());
+  detach_timer(t);
+}
+
+}  // extern "C"

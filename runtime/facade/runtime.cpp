@@ -1,0 +1,141 @@
+// smarm.h: runtimes and their configuration.
+
+#include "runtime/actor/exit_record.hpp"
+#include "runtime/base/last_error.hpp"
+#include "runtime/context/stack_pool.hpp"
+#include "runtime/facade/install.hpp"
+#include "runtime/facade/usable_cpus.hpp"
+#include "runtime/io/epoll_poller.hpp"
+#include "runtime/sched/park.hpp"
+#include "runtime/sched/runtime_core.hpp"
+#include "runtime/supervision/registry.hpp"
+
+#include <smarm/smarm.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <system_error>
+
+using namespace smarm;
+
+namespace smarm {
+
+void install_floors() {
+  static const bool done = [] {
+    install_throw_trace();
+    install_supervision_hook();
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+}  // namespace smarm
+
+struct smarm_runtime : RuntimeCore {
+  smarm_runtime(const smarm_config& config, std::unique_ptr<Poller> poller) : RuntimeCore(config, std::move(poller), SystemClock::instance()) {}
+};
+
+namespace {
+
+bool in_range(const char* name, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
+  if (value >= low && value <= high) return true;
+  set_last_error("%s is %llu; it must be from %llu to %llu", name, static_cast<unsigned long long>(value), static_cast<unsigned long long>(low),
+                 static_cast<unsigned long long>(high));
+  return false;
+}
+
+bool valid(const smarm_config& c) {
+  if (c.io_backend == SMARM_IO_URING) {
+    set_last_error("io_backend io_uring is not built into this version; use epoll");
+    return false;
+  }
+  return in_range("workers", c.workers, 1, 1024) && in_range("alloc_interval", c.alloc_interval, 1, 1'000'000) &&
+         in_range("timeslice_cycles", c.timeslice_cycles, 1000, 1'000'000'000'000) &&
+         in_range("stack_size", c.stack_size, 4096, std::uint64_t{1} << kMaxStackShift) &&
+         in_range("blocking_threads", c.blocking_threads, 1, 4096) && in_range("io_backend", c.io_backend, 0, 1);
+}
+
+smarm_runtime* caller_runtime() {
+  Worker* w = current_worker();
+  return w ? static_cast<smarm_runtime*>(&w->runtime) : nullptr;
+}
+
+void copy_counters(const Worker& w, smarm_worker_stats& s) {
+  const WorkerCounters& c = w.counters;
+  s = {c.resumes.get(), c.parks.get(), c.yields.get(),  c.preempted_alloc.get(), c.preempted_async.get(), c.steals.get(),
+       c.wakes.get(),   c.spawned.get(), c.exited.get(), c.idle_ns.get(),        c.timers_fired.get(),    c.polls.get()};
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* smarm_version(void) { return SMARM_VERSION; }
+const char* smarm_last_error(void) { return last_error(); }
+
+void smarm_config_init(smarm_config* c) {
+  std::memset(c, 0, sizeof *c);
+  c->struct_size = sizeof *c;
+  c->workers = 0;
+  c->alloc_interval = 128;
+  c->io_backend = SMARM_IO_EPOLL;
+  c->timeslice_cycles = 300'000;
+  c->stack_size = 64 * 1024;
+  c->blocking_threads = 64;
+}
+
+smarm_runtime* smarm_runtime_create(const smarm_config* given) {
+  install_floors();
+  smarm_config config;
+  smarm_config_init(&config);
+  std::memcpy(static_cast<void*>(&config), given, std::min<std::size_t>(given->struct_size, sizeof config));
+  if (config.workers == 0) config.workers = usable_cpus();
+  if (!valid(config)) return nullptr;
+  try {
+    return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
+  } catch (const std::exception& e) {
+    set_last_error("cannot make a runtime: %s", e.what());
+    return nullptr;
+  }
+}
+
+void smarm_runtime_destroy(smarm_runtime* rt) { delete rt; }
+
+int smarm_runtime_run(smarm_runtime* rt, smarm_entry entry, void* closure, smarm_exit** exit) {
+  if (current_worker()) return SMARM_E_NESTED;
+  return rt->run(entry, closure, exit) ? SMARM_OK : SMARM_E_LIMIT;
+}
+
+size_t smarm_runtime_stats(smarm_runtime* rt, smarm_worker_stats* out, size_t capacity) {
+  if (!rt) rt = caller_runtime();
+  if (!rt) return 0;
+  auto& workers = rt->workers();
+  for (std::size_t i = 0; i < std::min(capacity, workers.size()); ++i) copy_counters(*workers[i], out[i]);
+  return workers.size();
+}
+
+uint64_t smarm_runtime_live(smarm_runtime* rt) {
+  if (!rt) rt = caller_runtime();
+  return rt ? rt->live() : 0;
+}
+
+smarm_runtime* smarm_runtime_current(void) { return caller_runtime(); }
+
+int smarm_runtime_tune(smarm_runtime* rt, uint32_t alloc_interval, uint64_t timeslice_cycles) {
+  if (!rt) rt = caller_runtime();
+  if (!rt) return SMARM_E_NOT_ACTOR;
+  smarm_config c = rt->config();
+  if (alloc_interval) c.alloc_interval = alloc_interval;
+  if (timeslice_cycles) c.timeslice_cycles = timeslice_cycles;
+  if (!valid(c)) return SMARM_E_LIMIT;
+  // relaxed: tunables; each worker sees the new value at its next look.
+  if (alloc_interval) rt->alloc_interval.store(alloc_interval, std::memory_order_relaxed);
+  if (timeslice_cycles) rt->timeslice_cycles.store(timeslice_cycles, std::memory_order_relaxed);
+  return SMARM_OK;
+}
+
+void smarm_runtime_hold(smarm_runtime* rt) { rt->hold(); }
+void smarm_runtime_release(smarm_runtime* rt) { rt->release(); }
+
+}  // extern "C"

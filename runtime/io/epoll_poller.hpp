@@ -1,0 +1,66 @@
+// The epoll backend: readiness for the actors of one runtime, through its idle worker.
+#pragma once
+
+#include "runtime/io/blocking_pool.hpp"
+#include "runtime/io/fd_table.hpp"
+#include "runtime/sched/poller.hpp"
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdint>
+#include <system_error>
+
+namespace smarm {
+
+// An fd that closes itself.
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd = -1) : fd_(fd) {}
+  ~OwnedFd();
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+class EpollPoller final : public Poller {
+ public:
+  explicit EpollPoller(unsigned blocking_threads);  // throws std::system_error
+
+  bool poll(std::int64_t timeout_ns) override;
+  void dispatch(Worker& worker) override;
+  void kick() override;
+
+  // Waits of any fd: registers, waits, withdraws. In a section. 0, SMARM_E_TIMEOUT, an errno, or kKilled.
+  int wait_raw(int fd, Direction direction, std::int64_t timeout_ns);
+
+  // Sockets: registered until forgotten. The generation names this use of the number.
+  int adopt(int fd, std::uint32_t& generation);
+  void forget(int fd, std::uint32_t generation);  // wakes its waiters
+  // Sleeps until an edge came since the last clear_ready. 0, SMARM_E_TIMEOUT, EBADF, or kKilled.
+  int wait_socket(int fd, std::uint32_t generation, Direction direction, std::uint64_t deadline_ns);
+  // Before an attempt: an edge that comes during it is then seen.
+  void clear_ready(int fd, Direction direction);
+  void set_ready(int fd, Direction direction);
+
+  BlockingPool& blocking() { return blocking_; }
+
+ private:
+  int register_raw(FdEntry& entry, int fd);
+  void withdraw(FdEntry& entry, int fd);
+
+  OwnedFd epoll_;
+  OwnedFd event_;
+  FdTable table_;
+  BlockingPool blocking_;
+  std::array<epoll_event, 128> events_{};
+  int event_count_ = 0;
+};
+
+// The poller of the calling actor's runtime.
+EpollPoller& current_poller();
+
+}  // namespace smarm

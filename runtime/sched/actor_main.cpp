@@ -1,0 +1,218 @@
+#include "runtime/sched/actor_main.hpp"
+
+#include "runtime/base/assert.hpp"
+#include "runtime/base/last_error.hpp"
+#include "runtime/sched/park.hpp"
+#include "runtime/sched/runtime_core.hpp"
+
+#include <cxxabi.h>
+
+#include <new>
+
+namespace smarm {
+
+using namespace state_word;
+
+namespace {
+
+constexpr std::size_t kMaxHooks = 4;
+ExitHook exit_hooks[kMaxHooks];
+std::size_t exit_hook_count = 0;
+
+void run_exit_hooks(Actor& a, const smarm_exit* exit, Worker& w) {
+  for (std::size_t i = 0; i < exit_hook_count; ++i) exit_hooks[i](a, exit, w);
+}
+
+// From here on the pid is stale.
+void mark_done(Actor& a) {
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  do {
+    SMARM_ASSERT(legal_transition(state(word), ActorState::done));
+    // A wait number more: tickets of this life are worth nothing in the next.
+  } while (!a.word.compare_exchange_weak(word, make(generation(word), next_wait(word), ActorState::done), std::memory_order_acq_rel,
+                                         std::memory_order_relaxed));
+}
+
+void free_actor(Actor& a, Worker& w) {
+  if (a.exit) smarm_exit_release(a.exit);
+  a.exit = nullptr;
+  w.actors.give(&a);
+}
+
+// The actor's end meets the end of its handle. Afterwards the block may be somebody else's.
+void resolve_join(Actor& a, Worker& w) {
+  const std::uint64_t old = a.join.exchange(kJoinDone, std::memory_order_acq_rel);  // pairs with join_actor and detach_actor
+  if (old == kJoinDetached) {
+    free_actor(a, w);
+  } else if (old & kJoinTicketFlag) {
+    w.wake(Ticket::unpack(old & ~kJoinTicketFlag));
+  }
+}
+
+// Everything that an end does but for the stack.
+void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
+  a.exit = exit;
+  run_exit_hooks(a, exit, w);
+  if (ActorExtras* extras = a.extras.load(std::memory_order_relaxed)) {
+    a.extras.store(nullptr, std::memory_order_relaxed);
+    delete extras;
+  }
+  StackPool::instance().unreserve();
+  mark_done(a);
+  w.counters.exited.add();
+}
+
+[[noreturn]] void finish_actor(Actor& self, smarm_exit* exit) {
+  Worker& w = *current_worker();
+  end_actor(self, exit, w);
+  if (!self.abandoned) {
+    w.dead_stack = self.stack;
+    w.dead_context = self.context;
+  }
+  self.stack = Stack{};
+  self.context = Context{};
+  resolve_join(self, w);
+  w.leave_for_good();
+}
+
+enum class Ended : std::uint8_t { normally, panicked, killed };
+
+// Not inlined: its frame is gone when the actor ends.
+[[gnu::noinline]] Ended run_entry(Actor& self, smarm_exit*& exit) {
+  try {
+    self.entry(self.closure, SMARM_RUN);
+    return Ended::normally;
+  } catch (abi::__forced_unwind&) {
+    self.abandoned = true;  // the unwinding ends here by intent: tells kill_swallowed so
+    return Ended::killed;
+  } catch (...) {
+    exit = make_panic_record(self.pid());
+    return Ended::panicked;
+  }
+}
+
+void copy_throw_trace(Actor& self, smarm_exit* exit) {
+  ActorExtras* extras = self.extras.load(std::memory_order_relaxed);
+  if (!extras || !exit) return;
+  exit->frame_count = extras->throw_frame_count;
+  for (std::size_t i = 0; i < extras->throw_frame_count; ++i) exit->frames[i] = extras->throw_frames[i];
+}
+
+}  // namespace
+
+void add_exit_hook(ExitHook hook) {
+  for (std::size_t i = 0; i < exit_hook_count; ++i) {
+    if (exit_hooks[i] == hook) return;
+  }
+  SMARM_ASSERT(exit_hook_count < kMaxHooks);
+  exit_hooks[exit_hook_count++] = hook;
+}
+
+ActorExtras* extras_of(Actor& a) {
+  ActorExtras* extras = a.extras.load(std::memory_order_acquire);
+  if (extras) return extras;
+  auto* fresh = new (std::nothrow) ActorExtras;
+  if (!fresh) return nullptr;
+  if (a.extras.compare_exchange_strong(extras, fresh, std::memory_order_acq_rel)) return fresh;
+  delete fresh;
+  return extras;
+}
+
+Actor* spawn_on(Worker& w, const SpawnRequest& request) {
+  if (!StackPool::instance().reserve()) return nullptr;
+  Actor* a = w.actors.take();
+  if (!a) {
+    StackPool::instance().unreserve();
+    return nullptr;
+  }
+  a->eh = {};
+  a->no_preempt = 0;
+  a->stack_class = request.stack_class;
+  a->dying = false;
+  a->abandoned = false;
+  a->swallowed = 0;
+  a->runtime = &w.runtime;
+  a->entry = request.entry;
+  a->closure = request.closure;
+  a->supervisor = request.supervisor;
+  a->group = request.group;
+  a->stop_requested.store(false, std::memory_order_relaxed);
+  a->has_mailbox.store(false, std::memory_order_relaxed);
+  const std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  SMARM_ASSERT(legal_transition(state(word), ActorState::active));
+  a->word.store(with_state(word, ActorState::active), std::memory_order_release);  // publishes the fields above to who holds the pid
+  w.counters.spawned.add();
+  w.enqueue_fresh(a);
+  return a;
+}
+
+void actor_main(void* arg) {
+  Actor& self = *static_cast<Actor*>(arg);
+  entered_context(nullptr);
+  current_worker()->finish_switch();
+  --current_worker()->in_runtime;
+  smarm_exit* exit = nullptr;
+  Ended ended = Ended::killed;
+  if (kill_pending(self)) {  // before it ran
+    self.dying = true;
+    self.entry(self.closure, SMARM_DROP);
+  } else {
+    ended = run_entry(self, exit);
+  }
+  ++current_worker()->in_runtime;
+  if (ended == Ended::killed) exit = make_killed_record(self.pid(), "killed");
+  if (ended == Ended::panicked) copy_throw_trace(self, exit);
+  self.abandoned = false;
+  finish_actor(self, exit);
+}
+
+void fail_unstarted(Actor& a, Worker& w, const char* reason) {
+  smarm_exit* exit = make_failed_record(a.pid(), reason);
+  a.entry(a.closure, SMARM_DROP);
+  end_actor(a, exit, w);
+  resolve_join(a, w);
+}
+
+void abandon_self(Actor& self) {
+  ++current_worker()->in_runtime;
+  self.abandoned = true;
+  smarm_exit* exit = make_killed_record(self.pid(), "killed; it caught the unwinding and did not rethrow, so it was abandoned and its stack is lost");
+  finish_actor(self, exit);
+}
+
+void detach_actor(Actor& a) {
+  std::uint64_t expected = kJoinNobody;
+  // acq_rel: pairs with resolve_join; exactly one side sees the other's mark and frees the block.
+  if (a.join.compare_exchange_strong(expected, kJoinDetached, std::memory_order_acq_rel)) return;
+  if (Worker* w = current_worker()) {
+    free_actor(a, *w);
+  } else {
+    ActorCache cache;  // a foreign thread: straight to the table
+    if (a.exit) smarm_exit_release(a.exit);
+    a.exit = nullptr;
+    cache.give(&a);
+  }
+}
+
+int join_actor(Actor& self, Actor& target, smarm_exit** exit) {
+  if (self.dying) return SMARM_E_DYING;
+  for (;;) {
+    const Ticket ticket = begin_wait(self);
+    const std::uint64_t mine = ticket.pack() | kJoinTicketFlag;
+    std::uint64_t seen = target.join.load(std::memory_order_acquire);  // pairs with resolve_join: done means that exit is written
+    while (seen != kJoinDone && !target.join.compare_exchange_weak(seen, mine, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    }
+    if (seen == kJoinDone) break;
+    if (wait(self, ticket, WaitKind::join, kNever) == Woken::killed) {
+      seen = mine;
+      target.join.compare_exchange_strong(seen, kJoinNobody, std::memory_order_acq_rel);  // fails when it has ended meanwhile
+      return kKilled;  // the handle is still whole: its owner's destructor detaches
+    }
+  }
+  *exit = target.exit;
+  target.exit = nullptr;
+  current_worker()->actors.give(&target);
+  return SMARM_OK;
+}
+
+}  // namespace smarm

@@ -1,0 +1,245 @@
+#include "runtime/sched/park.hpp"
+
+#include "runtime/base/assert.hpp"
+#include "runtime/context/unwind.hpp"
+#include "runtime/sched/actor_main.hpp"
+
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace smarm {
+
+using namespace state_word;
+
+Ticket begin_wait(Actor& self) {
+  std::uint64_t word = self.word.load(std::memory_order_relaxed);
+  // A waker of an earlier, withdrawn wait may have left its mark. It has used that wait's number up, so the new ticket differs.
+  while (word & kWoken) {
+    if (self.word.compare_exchange_weak(word, word & ~kWoken, std::memory_order_acq_rel, std::memory_order_relaxed)) word &= ~kWoken;
+  }
+  return {self.index, wait_number(word)};
+}
+
+bool kill_pending(const Actor& self) { return (self.word.load(std::memory_order_relaxed) & kKill) && !self.dying; }
+
+Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns) {
+  SMARM_ASSERT(!self.dying);
+  const std::uint64_t word = self.word.load(std::memory_order_acquire);
+  if (word & kKill) return Woken::killed;
+  if (wait_number(word) != ticket.wait) return Woken::by_ticket;  // before it began
+  Worker* w = current_worker();
+  const bool timed = deadline_ns != kNever;
+  if (timed) {
+    if (deadline_ns <= w->runtime.clock().now_ns()) return Woken::by_time;
+    w->arm_wait_timer(self, ticket, deadline_ns);
+  }
+  self.waits_for = kind;
+  w->counters.parks.add();
+  w->leave(Worker::After::publish_wait);
+  self.waits_for = WaitKind::none;
+  bool fired = false;
+  if (timed) fired = !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
+  if (kill_pending(self)) return Woken::killed;
+  return fired ? Woken::by_time : Woken::by_ticket;
+}
+
+void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
+  self.word.fetch_or(kHold, std::memory_order_acq_rel);
+  while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait) {
+    self.waits_for = kind;
+    current_worker()->counters.parks.add();
+    current_worker()->leave(Worker::After::publish_wait);
+    self.waits_for = WaitKind::none;
+  }
+  self.word.fetch_and(~kHold, std::memory_order_acq_rel);
+}
+
+int park_current_actor(Actor& self) {
+  if (self.dying) return SMARM_E_DYING;
+  if (kill_pending(self)) return kKilled;
+  std::uint64_t word = self.word.load(std::memory_order_acquire);
+  while (word & kToken) {
+    if (self.word.compare_exchange_weak(word, word & ~kToken, std::memory_order_acq_rel)) return SMARM_OK;
+  }
+  Worker* w = current_worker();
+  self.waits_for = WaitKind::park;
+  w->counters.parks.add();
+  w->leave(Worker::After::publish_park);
+  self.waits_for = WaitKind::none;
+  return kill_pending(self) ? kKilled : SMARM_OK;
+}
+
+int yield_current_actor(Actor& self) {
+  Worker* w = current_worker();
+  w->counters.yields.add();
+  w->leave(Worker::After::queue);
+  return kill_pending(self) ? kKilled : SMARM_OK;
+}
+
+int sleep_current_actor(Actor& self, std::int64_t ns) {
+  if (self.dying) return SMARM_E_DYING;
+  if (ns == 0) return yield_current_actor(self);
+  const std::uint64_t deadline = deadline_after(current_worker()->runtime.clock().now_ns(), ns);
+  for (;;) {
+    const Ticket ticket = begin_wait(self);
+    switch (wait(self, ticket, WaitKind::sleep, deadline)) {
+      case Woken::by_time: return SMARM_OK;
+      case Woken::killed: return kKilled;
+      case Woken::by_ticket: break;  // a late waker of an earlier wait
+    }
+  }
+}
+
+// ---- by pid ----
+
+void unpark_local(Worker& w, Actor& a, std::uint32_t gen) {
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  for (;;) {
+    const ActorState s = state(word);
+    if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
+    const std::uint64_t next = s == ActorState::parked ? with_state(word, ActorState::active) : word | kToken;
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+    if (s == ActorState::parked) w.enqueue(&a);
+    return;
+  }
+}
+
+void kill_local(Worker& w, Actor& a, std::uint32_t gen) {
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  for (;;) {
+    const ActorState s = state(word);
+    if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
+    const bool rouse = s == ActorState::parked || (s == ActorState::waiting && !(word & kHold));
+    const std::uint64_t next = (rouse ? with_state(next_wait(word), ActorState::active) : word) | kKill;
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+    if (rouse) w.enqueue(&a);
+    return;
+  }
+}
+
+namespace {
+
+struct CallCommand : Command {
+  ActorCall call{};
+};
+
+void run_call(Command* command, Worker& w) {
+  auto* c = static_cast<CallCommand*>(command);
+  if (Actor* a = ActorTable::instance().find(c->call.pid)) c->call.fn(w, *a, c->call.pid.generation);
+  std::free(c);
+}
+
+struct WakeCommand : Command {
+  Ticket ticket{};
+};
+
+void run_wake(Command* command, Worker& w) {
+  auto* c = static_cast<WakeCommand*>(command);
+  w.wake(c->ticket);
+  std::free(c);
+}
+
+// Keeps a runtime from going away under a foreign thread. The count is published before the actor's word is read again: an actor that is alive then holds its runtime,
+// and the runtime waits for the count before it is torn down. (seq_cst on both sides.)
+class ForeignCall {
+ public:
+  ForeignCall(Actor& a, bool (*alive)(const Actor&, std::uint64_t), std::uint64_t what) : runtime_(a.runtime) {
+    if (!runtime_) return;
+    runtime_->foreign_calls.fetch_add(1, std::memory_order_seq_cst);
+    if (!alive(a, what) || a.runtime != runtime_) release();
+  }
+  ~ForeignCall() { release(); }
+  ForeignCall(const ForeignCall&) = delete;
+  ForeignCall& operator=(const ForeignCall&) = delete;
+  RuntimeCore* runtime() const { return runtime_; }
+
+ private:
+  void release() {
+    if (runtime_) runtime_->foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
+    runtime_ = nullptr;
+  }
+  RuntimeCore* runtime_;
+};
+
+template <class C>
+C* make_command(void (*run)(Command*, Worker&)) {
+  void* memory = std::malloc(sizeof(C));  // freed on a worker: plain malloc, no cache
+  SMARM_ASSERT(memory);
+  auto* c = new (memory) C;
+  c->run = run;
+  return c;
+}
+
+}  // namespace
+
+bool call_on_runtime(ActorCall call) {
+  Actor* a = ActorTable::instance().find(call.pid);
+  if (!a || state(a->word.load(std::memory_order_acquire)) == ActorState::done) return false;
+  Worker* w = current_worker();
+  if (w && &w->runtime == a->runtime) {
+    call.fn(*w, *a, call.pid.generation);
+    return true;
+  }
+  ForeignCall foreign(
+      *a,
+      [](const Actor& actor, std::uint64_t gen) {
+        const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
+        return generation(word) == gen && state(word) != ActorState::done && state(word) != ActorState::free;
+      },
+      call.pid.generation);
+  if (!foreign.runtime()) return false;
+  auto* c = make_command<CallCommand>(run_call);
+  c->call = call;
+  foreign.runtime()->post(c);
+  return true;
+}
+
+void wake(Ticket ticket) {
+  if (!ticket) return;
+  Actor* a = ActorTable::instance().find(ticket.index);
+  if (!a) return;
+  Worker* w = current_worker();
+  if (w && &w->runtime == a->runtime) {
+    w->wake(ticket);
+    return;
+  }
+  ForeignCall foreign(
+      *a,
+      [](const Actor& actor, std::uint64_t wait) {
+        const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
+        return wait_number(word) == wait && (state(word) == ActorState::active || state(word) == ActorState::waiting);
+      },
+      ticket.wait);
+  if (!foreign.runtime()) return;
+  auto* c = make_command<WakeCommand>(run_wake);
+  c->ticket = ticket;
+  foreign.runtime()->post(c);
+}
+
+int unpark_pid(smarm_pid pid) { return call_on_runtime({pid, unpark_local}) ? SMARM_OK : SMARM_E_STALE; }
+int kill_pid(smarm_pid pid) { return call_on_runtime({pid, kill_local}) ? SMARM_OK : SMARM_E_STALE; }
+
+// ---- dying ----
+
+namespace {
+
+constexpr std::uint8_t kMostSwallowed = 3;
+
+void kill_swallowed(void* arg) {
+  auto* self = static_cast<Actor*>(arg);
+  if (self->abandoned) return;  // the base of the stack has it
+  self->dying = false;          // the next wait or safe-point unwinds again
+  if (!std::exchange(self->relayed, false)) ++self->swallowed;
+}
+
+}  // namespace
+
+void unwind_self() {
+  Actor* self = current_actor();
+  if (self->swallowed >= kMostSwallowed) abandon_self(*self);
+  self->dying = true;
+  force_unwind(kill_swallowed, self);
+}
+
+}  // namespace smarm

@@ -1,0 +1,56 @@
+// Waiting: how the primitives above put the calling actor to sleep and wake it.
+//
+// A wait goes:  Ticket t = begin_wait(self);  register t where a waker will find it;  look once more at the condition;  end_in = wait(...);  look again.
+// Every wait is a loop over its condition: a wake-up says "look", not "it is so". All of it runs in a section; a killed wait returns Woken::killed, its caller withdraws what it registered,
+// leaves the section and calls unwind_self().
+#pragma once
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/sched/runtime_core.hpp"
+#include "runtime/sched/worker.hpp"
+
+#include <cstdint>
+
+namespace smarm {
+
+inline constexpr int kKilled = -1000;  // internal status: leave the section, then unwind_self()
+
+inline Actor* current_actor() {
+  Worker* w = current_worker();
+  return w ? w->current : nullptr;
+}
+
+// The right to end the wait that the actor is about to begin.
+Ticket begin_wait(Actor& self);
+// Sleeps until the ticket is used or the time is reached (kNever: no limit). deadline in the runtime clock's nanoseconds.
+enum class Woken : std::uint8_t { by_ticket, by_time, killed };
+Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns);
+// The same for a wait that cannot be withdrawn: a kill waits until it has ended.
+void wait_held(Actor& self, Ticket ticket, WaitKind kind);
+
+// Ends a wait from anywhere: directly on a worker of the actor's runtime, by command elsewhere.
+void wake(Ticket ticket);
+
+int park_current_actor(Actor& self);
+int yield_current_actor(Actor& self);
+int sleep_current_actor(Actor& self, std::int64_t ns);
+
+// From any thread, by pid. SMARM_OK or SMARM_E_STALE.
+int unpark_pid(smarm_pid pid);
+int kill_pid(smarm_pid pid);
+// On a worker of the actor's runtime.
+void unpark_local(Worker& w, Actor& a, std::uint32_t generation);
+void kill_local(Worker& w, Actor& a, std::uint32_t generation);
+
+bool kill_pending(const Actor& self);
+// Outside a section, on the actor's own stack.
+[[noreturn]] void unwind_self();
+
+// Runs fn(worker) on a worker of `a`'s runtime, at once when this is one. False when the actor of that generation has ended.
+struct ActorCall {
+  smarm_pid pid;
+  void (*fn)(Worker&, Actor&, std::uint32_t generation);
+};
+bool call_on_runtime(ActorCall call);
+
+}  // namespace smarm

@@ -1,0 +1,72 @@
+#include "runtime/sched/preempt.hpp"
+
+#include "runtime/base/clock.hpp"
+#include "runtime/sched/park.hpp"
+#include "runtime/sched/runtime_core.hpp"
+#include "runtime/sched/worker.hpp"
+
+#include <cerrno>
+#include <limits>
+
+namespace smarm {
+
+namespace {
+
+// Has the current actor run for a timeslice? Starts its clock at the first look of a turn.
+bool slice_used_up(Worker& w) {
+  const std::uint64_t now = read_tsc();
+  if (w.slice_start == 0) {
+    w.slice_start = now;
+    return false;
+  }
+  return now - w.slice_start >= w.runtime.timeslice_cycles.load(std::memory_order_relaxed);
+}
+
+// Lets the others run; the actor comes back on this thread.
+void yield_implicitly(Worker& w) {
+  const int saved_errno = errno;
+  {
+    ++w.in_runtime;
+    w.ticks_left = 1;  // a timeslice has passed: timers and IO are due for a look
+    w.counters.preempted_alloc.add();
+    w.leave(Worker::After::pin);
+    --w.in_runtime;  // the same worker: it was pinned
+  }
+  errno = saved_errno;
+}
+
+}  // namespace
+
+void tick_slow() noexcept {
+  Worker* w = current_worker();
+  if (!w) {
+    smarm_tls_countdown = std::numeric_limits<std::int32_t>::max();  // no actor will ever run here before a worker resets it
+    return;
+  }
+  smarm_tls_countdown = static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
+  if (w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
+  if (slice_used_up(*w)) yield_implicitly(*w);
+}
+
+void no_preempt_enter() noexcept {
+  if (Actor* a = current_actor()) ++a->no_preempt;
+}
+
+void no_preempt_leave() noexcept {
+  Actor* a = current_actor();
+  if (a && a->no_preempt != 0) --a->no_preempt;
+}
+
+bool safe_point() noexcept {
+  Worker* w = current_worker();
+  if (!w || w->in_runtime != 0 || !w->current) return false;
+  if (kill_pending(*w->current)) return true;
+  if (w->current->no_preempt == 0 && slice_used_up(*w)) {
+    w->slice_start = 0;
+    yield_implicitly(*w);
+    return kill_pending(*current_actor());
+  }
+  return false;
+}
+
+}  // namespace smarm

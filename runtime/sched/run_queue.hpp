@@ -1,0 +1,197 @@
+// The queues of a worker.
+//
+// RunQueue: first in, first out, for woken and yielding actors. A ring of 256 that thieves may take half of, and behind it a private list for what does not fit, so that order
+// holds however many are runnable. (The ring is Go's and tokio's; they spill to the global queue and lose the order.)
+// FreshDeque: last in, first out, for actors that have not run yet: a tree of spawns is then walked depth-first and holds few stacks. Thieves take the oldest. (Chase and Lev, "Dynamic
+// circular work-stealing deque", 2005, bounded.)
+//
+// Threads: the owner calls everything; other workers only steal_* and the size functions. `shared` is false in a runtime of one worker, where nobody steals and plain loads and
+// stores do.
+//
+// RunQueue
+// 1. head <= tail <= head + kSize; slots in [head, tail) hold actors, each owned by the queue.
+// 2. Only the owner writes tail and slots; it never overwrites a slot before head has passed it.
+// 3. Whoever moves head by compare-exchange from h to h + n owns slots [h, h + n) as they were read before: the exchange fails if another took one of them.
+// 4. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
+#pragma once
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/base/spinlock.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace smarm {
+
+// An intrusive FIFO through Actor::link. Owner only.
+class ActorList {
+ public:
+  void push(Actor* a) {
+    a->link = nullptr;
+    (tail_ ? tail_->link : head_) = a;
+    tail_ = a;
+    ++size_;
+  }
+  Actor* pop() {
+    Actor* a = head_;
+    if (!a) return nullptr;
+    head_ = a->link;
+    if (!head_) tail_ = nullptr;
+    --size_;
+    return a;
+  }
+  Actor* front() const { return head_; }
+  bool empty() const { return head_ == nullptr; }
+  std::size_t size() const { return size_; }
+
+ private:
+  Actor* head_ = nullptr;
+  Actor* tail_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+class RunQueue {
+ public:
+  static constexpr std::uint32_t kSize = 256;
+
+  explicit RunQueue(bool shared) : shared_(shared) {}
+
+  void push(Actor* a) {
+    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
+    // acquire: pairs with the release of a thief's exchange, which was done with the slot.
+    if (overflow_.empty() && tail - head_.load(std::memory_order_acquire) < kSize) [[likely]] {
+      slots_[tail % kSize].store(a, std::memory_order_relaxed);
+      tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in steal_half: publishes the slot and the actor
+      return;
+    }
+    overflow_.push(a);
+  }
+
+  Actor* pop() {
+    std::uint32_t head = head_.load(std::memory_order_relaxed);
+    for (;;) {
+      const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+      if (head == tail) return overflow_.empty() ? nullptr : refill();
+      Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
+      if (!shared_) {
+        head_.store(head + 1, std::memory_order_relaxed);
+        return a;
+      }
+      // acq_rel: orders this take with the thieves' takes; the actor itself was published by this very thread.
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return a;
+    }
+  }
+
+  // A stranger's view; exact for the owner of a queue that nobody steals from.
+  std::uint32_t ring_size() const {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
+  }
+  std::uint32_t head() const { return head_.load(std::memory_order_relaxed); }
+  bool empty() const { return ring_size() == 0 && overflow_.empty(); }  // owner
+  std::size_t size() const { return ring_size() + overflow_.size(); }    // owner
+  // The position in the order that the next push will get, and whether everything before a position has been taken. Owner.
+  std::uint32_t end_position() const { return tail_.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(overflow_.size()); }
+  bool reached(std::uint32_t position) const { return static_cast<std::int32_t>(head() - position) >= 0; }
+
+  // Takes the older half of victim's ring (all of one when `single`) and returns one actor of it; the rest goes into this queue, which is empty.
+  Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
+
+ private:
+  Actor* refill();
+
+  alignas(kCacheLine) std::atomic<std::uint32_t> head_{0};  // thieves write it
+  alignas(kCacheLine) std::atomic<std::uint32_t> tail_{0};
+  const bool shared_;
+  ActorList overflow_;
+  std::array<std::atomic<Actor*>, kSize> slots_{};
+};
+
+class FreshDeque {
+ public:
+  static constexpr std::int64_t kSize = 256;
+
+  explicit FreshDeque(bool shared) : shared_(shared) {}
+
+  // False: full.
+  bool push(Actor* a) {
+    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);
+    const std::int64_t top = top_.load(std::memory_order_acquire);  // pairs with the thieves' exchange: the slot is free again
+    if (bottom - top >= kSize) [[unlikely]] return false;
+    slots_[bottom % kSize].store(a, std::memory_order_relaxed);
+    bottom_.store(bottom + 1, std::memory_order_release);  // pairs with the load in steal
+    return true;
+  }
+
+  // The newest.
+  Actor* pop() {
+    std::int64_t bottom = bottom_.load(std::memory_order_relaxed) - 1;
+    if (!shared_) {
+      if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;
+      bottom_.store(bottom, std::memory_order_relaxed);
+      return slots_[bottom % kSize].load(std::memory_order_relaxed);
+    }
+    if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;  // empty, and only the owner fills it
+    // seq_cst exchange, then seq_cst load: the owner claims the last slot before it looks at top, a thief looks at bottom after top; one of them sees the other.
+    bottom_.exchange(bottom, std::memory_order_seq_cst);
+    std::int64_t top = top_.load(std::memory_order_seq_cst);
+    Actor* a = nullptr;
+    if (top <= bottom) {
+      a = slots_[bottom % kSize].load(std::memory_order_relaxed);
+      if (top < bottom) return a;
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst)) a = nullptr;  // the last one: a thief was faster
+    }
+    bottom_.store(bottom + 1, std::memory_order_relaxed);
+    return a;
+  }
+
+  // The oldest. Any worker.
+  Actor* steal() {
+    std::int64_t top = top_.load(std::memory_order_seq_cst);
+    for (;;) {
+      const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);
+      if (top >= bottom) return nullptr;
+      Actor* a = slots_[top % kSize].load(std::memory_order_relaxed);
+      if (top_.compare_exchange_weak(top, top + 1, std::memory_order_seq_cst)) return a;
+    }
+  }
+  std::size_t size() const {
+    const std::int64_t n = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    return n > 0 ? static_cast<std::size_t>(n) : 0;
+  }
+  std::int64_t taken() const { return top_.load(std::memory_order_relaxed); }  // how many thieves have taken so far
+
+ private:
+  alignas(kCacheLine) std::atomic<std::int64_t> top_{0};  // thieves write it
+  alignas(kCacheLine) std::atomic<std::int64_t> bottom_{0};
+  const bool shared_;
+  std::array<std::atomic<Actor*>, kSize> slots_{};
+};
+
+// The queue that all workers of a runtime share: fresh actors that did not fit, and nothing on a hot path.
+class InjectQueue {
+ public:
+  explicit InjectQueue(bool shared) : shared_(shared) {}
+  void push(Actor* a) {
+    OptionalLock guard(lock_, shared_);
+    list_.push(a);
+    size_.store(list_.size(), std::memory_order_relaxed);
+  }
+  Actor* pop() {
+    if (size() == 0) return nullptr;
+    OptionalLock guard(lock_, shared_);
+    Actor* a = list_.pop();
+    size_.store(list_.size(), std::memory_order_relaxed);
+    return a;
+  }
+  // relaxed: a hint; whoever goes to sleep looks again behind the idle protocol's fence.
+  std::size_t size() const { return size_.load(std::memory_order_relaxed); }
+
+ private:
+  const bool shared_;
+  Spinlock lock_;  // rank: inject
+  ActorList list_;
+  alignas(kCacheLine) std::atomic<std::size_t> size_{0};
+};
+
+}  // namespace smarm

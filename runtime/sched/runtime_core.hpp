@@ -1,0 +1,109 @@
+// The runtime: its workers, what they share, and how they go idle, wake each other and stop.
+//
+// Idle protocol (no wake-up is lost): a worker that found nothing lists itself as idle (a read-modify-write on idle_count), then looks once more at everything that others may add to, then
+// sleeps. Whoever adds work from outside publishes it first and reads idle_count second. Both sides are sequentially consistent, so one of them sees the other.
+// One idle worker holds the poller and sleeps there; the others sleep on their futex word. While some worker is busy the poller's sleep is bounded: it looks for actors that sit behind a long-running one.
+//
+// End: the last worker to go idle finds the runtime quiescent when no queue holds an actor, no timer is armed, no IO wait, blocking job or hold is
+// pending and no command is queued. Actors still alive then are parked for ever and are killed; when none is left the workers stop.
+//
+// Foreign threads never touch an actor's state: they post commands, which a worker runs.
+#pragma once
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/base/clock.hpp"
+#include "runtime/base/spinlock.hpp"
+#include "runtime/sched/poller.hpp"
+#include "runtime/sched/run_queue.hpp"
+#include "runtime/sched/worker.hpp"
+
+#include <smarm/smarm.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace smarm {
+
+// Work from a foreign thread. run() is called on a worker, in a section, and frees the command.
+struct Command {
+  Command* next = nullptr;
+  void (*run)(Command*, Worker&) = nullptr;
+};
+
+class RuntimeCore {
+ public:
+  RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> poller, Clock& clock);
+  ~RuntimeCore();
+  RuntimeCore(const RuntimeCore&) = delete;
+  RuntimeCore& operator=(const RuntimeCore&) = delete;
+
+  // Runs the first actor on the calling thread and the others; comes back when everything has ended. False: it is running already.
+  bool run(smarm_entry entry, void* closure, smarm_exit** exit);
+
+  // ---- workers ----
+  Actor* find_work(Worker& w);  // waits; nullptr when the runtime stops
+  void share(Worker& w);        // called with more than one actor queued: wakes an idle worker when that pays
+  void wake_one();
+  void run_commands(Worker& w);
+  bool take_injected(Worker& w);  // moves a share of the inject queue to w's
+  bool try_poll(Worker& w);  // looks at the poller unless another worker holds it
+
+  // ---- any thread ----
+  void post(Command* command);
+  void hold() { holds_.fetch_add(1, std::memory_order_seq_cst); }
+  void release();
+  std::size_t live() const;
+
+  const smarm_config& config() const { return config_; }
+  Clock& clock() { return clock_; }
+  Poller& poller() { return *poller_; }
+  bool solo() const { return solo_; }
+  bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }
+  std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
+  InjectQueue& inject() { return inject_; }
+
+  // Live tunables, read by the slow path of the tick.
+  std::atomic<std::uint32_t> alloc_interval;
+  std::atomic<std::uint64_t> timeslice_cycles;
+  // IO waits are counted here by the io floor (any worker); with them pending the runtime does not end.
+  std::atomic<std::int64_t> io_waits{0};
+  // Foreign threads inside a call on this runtime; it does not go away under them.
+  std::atomic<std::uint32_t> foreign_calls{0};
+
+ private:
+  enum class Phase : std::uint8_t { ready, running, draining, stopped };
+
+  Actor* search(Worker& w);
+  Actor* steal(Worker& w, bool single);
+  bool idle(Worker& w);
+  void list_idle(Worker& w);
+  bool unlist_idle(Worker& w);
+  bool work_elsewhere(const Worker& w) const;
+  bool quiescent() const;
+  void drain(Worker& w);
+  bool sleep_in_poller(Worker& w, bool others_busy);
+  void look_after_others(Worker& w);
+  void sleep_on_futex(Worker& w);
+  void notify(Worker& w);
+  void stop_all();
+
+  const smarm_config config_;
+  const bool solo_;
+  Clock& clock_;
+  std::unique_ptr<Poller> poller_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  InjectQueue inject_;
+  alignas(kCacheLine) std::atomic<Command*> commands_{nullptr};
+  alignas(kCacheLine) std::atomic<std::uint32_t> idle_count_{0};
+  std::atomic<std::uint32_t> searching_{0};
+  Spinlock idle_lock_;  // rank: idle
+  std::vector<Worker*> idle_;
+  std::atomic<bool> poller_taken_{false};
+  std::atomic<std::int64_t> holds_{0};
+  std::atomic<Phase> phase_{Phase::ready};
+};
+
+}  // namespace smarm

@@ -1,0 +1,292 @@
+#include "runtime/sched/worker.hpp"
+
+#include "runtime/base/assert.hpp"
+#include "runtime/base/last_error.hpp"
+#include "runtime/sched/actor_main.hpp"
+#include "runtime/sched/runtime_core.hpp"
+#include "runtime/sched/timers.hpp"
+
+#include <mutex>
+
+extern "C" {
+thread_local constinit smarm::Worker* smarm_tls_worker = nullptr;
+thread_local constinit std::int32_t smarm_tls_countdown = 1;
+}
+
+namespace smarm {
+
+using namespace state_word;
+
+Worker::Worker(RuntimeCore& rt, std::uint32_t i)
+    : runtime(rt),
+      index(i),
+      solo(rt.solo()),
+      ready(!solo),
+      fresh(!solo),
+      stacks(StackPool::instance(), stack_class_of(rt.config().stack_size)),
+      random_state(0x9e3779b97f4a7c15ull * (i + 1)),
+      wheel(rt.clock().now_ns()) {}
+
+Worker::~Worker() = default;
+
+void Worker::run() {
+  adopt_thread(scheduler);
+  eh = thread_eh_state();
+  smarm_tls_countdown = static_cast<std::int32_t>(runtime.alloc_interval.load(std::memory_order_relaxed));
+  smarm_tls_worker = this;
+  in_runtime = 1;
+  for (;;) {
+    Actor* a = pick();
+    if (!a) a = runtime.find_work(*this);
+    if (!a) break;
+    current = a;
+    slice_start = 0;
+    counters.resumes.add();
+    scheduler_eh = *eh;
+    *eh = a->eh;
+    switch_context(scheduler, a->context);
+    finish_switch();
+  }
+  in_runtime = 0;
+  smarm_tls_worker = nullptr;
+}
+
+// ---- leaving ----
+
+void Worker::leave(After how) {
+  Actor* self = current;
+  Actor* next = pick();
+  after = how;
+  after_actor = self;
+  self->eh = *eh;
+  slice_start = 0;
+  if (next) {
+    if (next == self) {  // yielded to nobody
+      after = After::nothing;
+      return;
+    }
+    current = next;
+    counters.resumes.add();
+    *eh = next->eh;
+    switch_context(self->context, next->context);
+  } else {
+    current = nullptr;
+    *eh = scheduler_eh;
+    switch_context(self->context, scheduler);
+  }
+  current_worker()->finish_switch();
+}
+
+void Worker::leave_for_good() {
+  Actor* next = pick();
+  after = After::nothing;
+  slice_start = 0;
+  current = next;
+  if (next) {
+    counters.resumes.add();
+    *eh = next->eh;
+    leave_context(next->context);
+  }
+  *eh = scheduler_eh;
+  leave_context(scheduler);
+}
+
+void Worker::finish_switch() {
+  switch (after) {
+    case After::nothing:
+      if (dead_stack) {
+        stacks.release(dead_stack);
+        dead_stack = Stack{};
+        forget_context(dead_context);
+      }
+      break;
+    case After::queue: enqueue(after_actor); break;
+    case After::pin:
+      after_actor->wait_value = ready.end_position();
+      pinned.push(after_actor);
+      break;
+    case After::publish_wait: publish_wait(after_actor); break;
+    case After::publish_park: publish_park(after_actor); break;
+  }
+  after = After::nothing;
+}
+
+// The actor's stack is left: from here on a waker may have it. release: publishes what the actor wrote before; pairs with the acquire in wake.
+void Worker::publish_wait(Actor* a) {
+  std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  if (solo) {
+    if (word & (kWoken | kKill)) {
+      a->word.store(word & ~kWoken, std::memory_order_relaxed);
+      enqueue(a);
+    } else {
+      a->word.store(with_state(word, ActorState::waiting), std::memory_order_relaxed);
+    }
+    return;
+  }
+  for (;;) {
+    const bool stay = (word & kWoken) || ((word & kKill) && !(word & kHold));
+    const std::uint64_t next = stay ? word & ~kWoken : with_state(word, ActorState::waiting);
+    if (a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      if (stay) enqueue(a);
+      return;
+    }
+  }
+}
+
+void Worker::publish_park(Actor* a) {
+  std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  for (;;) {
+    const bool stay = word & (kToken | kKill);
+    const std::uint64_t next = stay ? word & ~(kToken | kWoken) : with_state(word & ~kWoken, ActorState::parked);
+    if (solo) {
+      a->word.store(next, std::memory_order_relaxed);
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      continue;
+    }
+    if (stay) enqueue(a);
+    return;
+  }
+}
+
+// ---- queues ----
+
+void Worker::enqueue(Actor* a) {
+  ready.push(a);
+  if (!solo && ready.ring_size() >= 2) runtime.share(*this);
+}
+
+void Worker::enqueue_fresh(Actor* a) {
+  if (!fresh.push(a)) [[unlikely]] {
+    for (int i = 0; i < FreshDeque::kSize / 2; ++i) {  // the oldest half goes where every worker finds it
+      Actor* old = fresh.steal();
+      if (!old) break;
+      runtime.inject().push(old);
+    }
+    SMARM_ASSERT(fresh.push(a));
+  }
+  if (!solo && fresh.size() >= 2) runtime.share(*this);
+}
+
+// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so that neither starves the other.
+Actor* Worker::pick() {
+  if (--ticks_left == 0) [[unlikely]] maintain();
+  for (;;) {
+    Actor* a = nullptr;
+    if (fresh_turn) a = fresh.pop();
+    if (a) {
+      fresh_turn = false;
+    } else {
+      if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value))) a = pinned.pop();
+      if (!a) a = ready.pop();
+      if (!a) a = pinned.pop();
+      if (!a && !fresh_turn) a = fresh.pop();
+      fresh_turn = true;
+    }
+    if (!a) return nullptr;
+    if (a->stack || prepare(a)) [[likely]] return a;
+  }
+}
+
+// Gives an actor its stack. False: there is none to be had, and the actor has ended with an error that says so.
+bool Worker::prepare(Actor* a) {
+  a->stack = stacks.acquire(a->stack_class);
+  if (!a->stack) {
+    fail_unstarted(*a, *this, last_error());
+    return false;
+  }
+  // Stack tops are coloured: 16 offsets of a cache line, so that a thousand actors do not share one set of the cache.
+  char* top = a->stack.top() - std::size_t{a->index % 16} * kCacheLine;
+  make_context(a->context, a->stack.bottom(), top, &actor_main, a);
+  return true;
+}
+
+// ---- waking ----
+
+bool Worker::wake(Ticket ticket) {
+  Actor* a = ActorTable::instance().find(ticket.index);
+  if (!a) return false;
+  // acquire on success: pairs with publish_*; the actor's context is saved. release: what the waker wrote is seen by the woken.
+  std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  for (;;) {
+    if (wait_number(word) != ticket.wait) return false;
+    const ActorState s = state(word);
+    std::uint64_t next;
+    if (s == ActorState::waiting) {
+      next = with_state(next_wait(word), ActorState::active);
+    } else if (s == ActorState::active) {
+      next = next_wait(word) | kWoken;
+    } else {
+      return false;
+    }
+    if (solo) {
+      a->word.store(next, std::memory_order_relaxed);
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      continue;
+    }
+    if (s == ActorState::waiting) enqueue(a);
+    return true;
+  }
+}
+
+// ---- timers ----
+
+void Worker::arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns) {
+  a.timer.actor = &a;
+  a.timer.ticket = ticket;
+  a.timer.home = index;
+  a.timer.ends_wait = true;
+  OptionalLock guard(timer_lock, !solo);
+  wheel.arm(a.timer, deadline_ns);
+}
+
+bool Worker::cancel_timer(TimerNode& timer) {
+  OptionalLock guard(timer_lock, !solo);
+  return wheel.cancel(timer);
+}
+
+// One at a time, so that no waker is called under the lock and a due timer can be cancelled until its turn comes.
+void Worker::fire_due_timers(Worker& on, std::uint64_t now_ns) {
+  bool advanced = false;
+  for (;;) {
+    TimerNode* due;
+    Ticket ticket;
+    {
+      OptionalLock guard(timer_lock, !solo);
+      if (!advanced) wheel.advance(now_ns);
+      advanced = true;
+      due = wheel.pop_due();
+      if (!due) return;
+      if (due->ends_wait) ticket = static_cast<WaitTimer*>(due)->ticket;  // the actor may arm it anew once the lock is free
+    }
+    on.counters.timers_fired.add();
+    if (ticket) {
+      on.wake(ticket);
+    } else {
+      fire_timer(*due);
+    }
+  }
+}
+
+std::uint64_t Worker::next_timer_ns() {
+  OptionalLock guard(timer_lock, !solo);
+  return wheel.next_ns();
+}
+
+void Worker::maintain() {
+  const std::uint64_t now = runtime.clock().now_ns();
+  // As many switches between two looks as fit into about 50 us, so that timers and IO are as punctual beside actors that run long as beside ones that run short.
+  const std::uint64_t elapsed = now - last_maintenance_ns;
+  if (elapsed > 100'000 && tick_interval > 1) {
+    tick_interval = tick_interval / 2;
+  } else if (elapsed < 25'000 && tick_interval < kMaxTicks) {
+    tick_interval = tick_interval * 2 < kMaxTicks ? tick_interval * 2 : kMaxTicks;
+  }
+  ticks_left = tick_interval;
+  last_maintenance_ns = now;
+  runtime.run_commands(*this);
+  if (!wheel.empty()) fire_due_timers(*this, now);
+  if (runtime.io_waits.load(std::memory_order_relaxed) > 0) runtime.try_poll(*this);
+  runtime.take_injected(*this);
+}
+
+}  // namespace smarm

@@ -1,0 +1,142 @@
+// A worker: an OS thread that runs actors.
+//
+// An actor that leaves its stack switches straight to the next runnable actor; the scheduler's own stack is visited only when the local queues are empty. What must happen after an
+// actor has left its stack (publish its wait, queue it again, free the stack) is recorded in the worker and done by whoever runs next: finish_switch().
+//
+// 1. `in_runtime` counts nested runtime sections of this thread. At every switch it is exactly 1: the section of the one who left is ended by the one who comes.
+// 2. Fields up to "shared" are touched by the worker's own thread only.
+#pragma once
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/actor/table.hpp"
+#include "runtime/base/block_cache.hpp"
+#include "runtime/base/spinlock.hpp"
+#include "runtime/context/context.hpp"
+#include "runtime/sched/current.hpp"
+#include "runtime/sched/run_queue.hpp"
+#include "runtime/timer/wheel.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace smarm {
+
+class RuntimeCore;
+
+// Written by one thread, read by any: a plain increment, never torn.
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void sub(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct WorkerCounters {
+  Counter resumes, parks, yields, preempted_alloc, preempted_async, steals, wakes, spawned, exited, idle_ns, timers_fired, polls;
+};
+
+class alignas(kCacheLine) Worker {
+ public:
+  Worker(RuntimeCore& runtime, std::uint32_t index);
+  ~Worker();
+
+  // The thread's life as a worker: runs actors until the runtime stops.
+  void run();
+
+  // ---- leaving a stack (current actor's thread, in a section) ----
+  enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park };
+  void leave(After how);               // comes back when the actor is resumed, perhaps on another worker
+  [[noreturn]] void leave_for_good();  // the current actor has ended; its stack is freed by the successor
+  void finish_switch();                // first thing on the other side
+
+  // ---- making actors runnable (this thread, in a section) ----
+  void enqueue(Actor* a);        // woken or yielding: to the tail
+  void enqueue_fresh(Actor* a);  // spawned: runs before older ones
+  bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
+
+  // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this worker's runtime.
+  bool wake(Ticket ticket);
+
+  // ---- timers: the owner or another worker that looks after this one's wheel ----
+  void arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns);
+  bool cancel_timer(TimerNode& timer);                   // of this worker's wheel; false: it has fired
+  void fire_due_timers(Worker& on, std::uint64_t now_ns);  // of this worker's wheel, onto `on`
+  std::uint64_t next_timer_ns();
+
+  // Timers, commands, IO and the inject queue, every so many switches and after each used-up timeslice.
+  void maintain();
+  Actor* pick();  // the next runnable actor, with a stack; nullptr when the local queues are empty
+
+  RuntimeCore& runtime;
+  const std::uint32_t index;
+  const bool solo;
+  Actor* current = nullptr;
+  std::uint32_t in_runtime = 0;
+  std::uint32_t ticks_left = kMaxTicks;
+  std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
+  EhState* eh = nullptr;
+  RunQueue ready;
+  ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position in `ready` that it comes after
+  FreshDeque fresh;
+  bool fresh_turn = true;
+  After after = After::nothing;
+  Actor* after_actor = nullptr;
+  Stack dead_stack{};
+  Context dead_context{};
+  Context scheduler{};
+  EhState scheduler_eh{};
+  BlockCache blocks;
+  StackCache stacks;
+  ActorCache actors;
+  WorkerCounters counters;
+  std::uint32_t tick_interval = kMaxTicks;
+  std::uint64_t last_maintenance_ns = 0;
+  std::uint64_t random_state;
+
+  // ---- shared ----
+  alignas(kCacheLine) Spinlock timer_lock;  // rank: timers. Not taken in a runtime of one worker
+  Wheel wheel;
+  alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
+  bool idle_listed = false;                                     // under the runtime's idle lock
+  bool in_poller = false;                                       // written before it is listed
+  std::uint32_t watched_head = 0;                               // what the holder of the poller saw last
+  std::int64_t watched_fresh = 0;
+
+  static constexpr std::uint32_t kMaxTicks = 61;
+
+ private:
+  bool prepare(Actor* a);
+  void publish_wait(Actor* a);
+  void publish_park(Actor* a);
+};
+
+// The opposite inside a section: user code that the runtime calls back.
+class OutsideSection {
+ public:
+  OutsideSection() {
+    if (Worker* w = current_worker()) --w->in_runtime;
+  }
+  ~OutsideSection() {
+    if (Worker* w = current_worker()) ++w->in_runtime;
+  }
+  OutsideSection(const OutsideSection&) = delete;
+  OutsideSection& operator=(const OutsideSection&) = delete;
+};
+
+// A stretch of runtime code on a worker: no tick of the allocator preempts in it.
+class Section {
+ public:
+  explicit Section(Worker* w) {
+    if (w) ++w->in_runtime;
+  }
+  ~Section() {
+    if (Worker* w = current_worker()) --w->in_runtime;  // perhaps another worker than at the start
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+};
+
+}  // namespace smarm

@@ -1,0 +1,261 @@
+#include "runtime/sync/channel.hpp"
+
+#include "runtime/base/assert.hpp"
+#include "runtime/sched/blocks.hpp"
+#include "runtime/sched/park.hpp"
+
+#include <immintrin.h>
+#include <sched.h>
+
+#include <mutex>
+#include <new>
+
+namespace smarm {
+
+namespace {
+
+constexpr std::uint64_t kOneSender = std::uint64_t{1} << 32 | 1;
+constexpr std::uint64_t kOneReference = 1;
+constexpr std::uint64_t kPlaceGranted = ~std::uint64_t{0};  // in Actor::wait_value of a queued sender
+
+bool has_senders(const smarm_channel& c) { return c.references.load(std::memory_order_seq_cst) >> 32 != 0; }
+
+void push(smarm_channel& c, Message* m) {
+  m->next.store(nullptr, std::memory_order_relaxed);  // relaxed: published by the link below
+  Message* previous = c.tail.exchange(m, std::memory_order_seq_cst);
+  m->number = previous->number + 1;
+  c.sent.store(m->number, std::memory_order_relaxed);
+  previous->next.store(m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
+}
+
+// The message behind head, once its sender has linked it.
+Message* linked_next(Message* head) {
+  for (int spins = 0;; ++spins) {
+    if (Message* next = head->next.load(std::memory_order_acquire)) return next;
+    if (spins < 128) {
+      _mm_pause();
+    } else {
+      ::sched_yield();  // the sender's thread lost its CPU between two instructions
+    }
+  }
+}
+
+void wake_waiter(smarm_channel& c) {
+  const std::uint64_t ticket = c.waiter.load(std::memory_order_seq_cst);
+  if (ticket) wake(Ticket::unpack(ticket));
+}
+
+// ---- places of bounded channels ----
+
+void give_place(Places& places) {
+  Ticket ticket;
+  {
+    std::lock_guard guard(places.lock);
+    Actor* first = places.senders.front();
+    if (!first) {
+      ++places.free;
+      return;
+    }
+    places.senders.remove(*first);
+    ticket = Ticket::unpack(first->wait_value);
+    first->wait_value = kPlaceGranted;
+  }
+  wake(ticket);
+}
+
+int take_place(smarm_channel& c) {
+  Places& places = *c.places;
+  Actor* self = current_actor();
+  for (bool queued = false;;) {
+    Ticket ticket;
+    {
+      std::lock_guard guard(places.lock);
+      if (queued && self->wait_value == kPlaceGranted) return SMARM_OK;
+      if (c.receiver_gone.load(std::memory_order_acquire)) {
+        if (queued) places.senders.remove(*self);
+        return SMARM_E_CLOSED;
+      }
+      if (!queued && places.free > 0 && !places.senders.front()) {
+        --places.free;
+        return SMARM_OK;
+      }
+      if (!self) return SMARM_E_FULL;
+      if (self->dying) return SMARM_E_CLOSED;
+      ticket = begin_wait(*self);
+      self->wait_value = ticket.pack();
+      if (!queued) places.senders.append(*self);
+      queued = true;
+    }
+    if (wait(*self, ticket, WaitKind::send, kNever) == Woken::killed) {
+      bool granted;
+      {
+        std::lock_guard guard(places.lock);
+        granted = self->wait_value == kPlaceGranted;
+        if (!granted) places.senders.remove(*self);
+      }
+      if (granted) give_place(places);
+      return kKilled;
+    }
+  }
+}
+
+void refuse_waiting_senders(Places& places) {
+  for (;;) {
+    Ticket ticket;
+    {
+      std::lock_guard guard(places.lock);
+      Actor* first = places.senders.front();
+      if (!first) return;
+      // Granted, not refused: it will find the receiver gone when it pushes. Its place is worth nothing any more.
+      places.senders.remove(*first);
+      ticket = Ticket::unpack(first->wait_value);
+      first->wait_value = kPlaceGranted;
+    }
+    wake(ticket);
+  }
+}
+
+// ---- the receiver's side ----
+
+bool take(smarm_channel& c, void** payload) {
+  Message* head = c.head;
+  Message* next = head->next.load(std::memory_order_acquire);  // pairs with the release in push
+  if (!next) {
+    if (c.tail.load(std::memory_order_seq_cst) == head) return false;
+    next = linked_next(head);
+  }
+  c.head = next;
+  c.received.store(next->number, std::memory_order_relaxed);
+  if (head->size) free_block(head, head->size);
+  if (c.places) give_place(*c.places);
+  *payload = next->payload();
+  return true;
+}
+
+bool is_ready(smarm_channel& c) { return c.tail.load(std::memory_order_seq_cst) != c.head || !has_senders(c); }
+
+void drain(smarm_channel& c) {
+  void* payload;
+  while (take(c, &payload)) {
+    if (!c.drop) continue;
+    OutsideSection user_code;
+    c.drop(payload);
+  }
+}
+
+void drop_references(smarm_channel& c, std::uint64_t what) {
+  // acq_rel: the last one frees after all others are done.
+  const std::uint64_t before = c.references.fetch_sub(what, std::memory_order_seq_cst);
+  if (what == kOneSender && before >> 32 == 1) wake_waiter(c);
+  if ((before & 0xffffffffu) != 1) return;
+  drain(c);
+  if (c.head->size) free_block(c.head, c.head->size);
+  delete c.places;
+  c.~smarm_channel();
+  free_block(&c, sizeof c);
+}
+
+}  // namespace
+
+void* alloc_message(std::size_t size) {
+  const std::size_t whole = sizeof(Message) + size;
+  if (whole < size || whole > UINT32_MAX) return nullptr;
+  void* memory = alloc_block(whole);
+  if (!memory) return nullptr;
+  auto* m = new (memory) Message;
+  m->size = static_cast<std::uint32_t>(whole);
+  return m->payload();
+}
+
+void free_message(void* payload) {
+  Message* m = Message::of(payload);
+  free_block(m, m->size);
+}
+
+int send_message(smarm_channel& c, void* payload) {
+  if (c.places) {
+    if (int status = take_place(c)) return status;
+  }
+  if (c.receiver_gone.load(std::memory_order_acquire)) [[unlikely]] {
+    if (c.places) give_place(*c.places);
+    return SMARM_E_CLOSED;
+  }
+  push(c, Message::of(payload));
+  wake_waiter(c);
+  return SMARM_OK;
+}
+
+int try_receive_message(smarm_channel& c, void** payload) {
+  if (take(c, payload)) return SMARM_OK;
+  if (has_senders(c)) return SMARM_E_EMPTY;
+  return take(c, payload) ? SMARM_OK : SMARM_E_CLOSED;  // the last sender may have sent before it went
+}
+
+int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
+  int status = try_receive_message(c, payload);
+  if (status != SMARM_E_EMPTY) return status;
+  Actor& self = *current_actor();
+  if (self.dying) return SMARM_E_CLOSED;
+  const std::uint64_t deadline =
+      timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+  for (;;) {
+    const Ticket ticket = begin_wait(self);
+    c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
+    Woken woken = Woken::by_ticket;
+    if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
+    c.waiter.store(0, std::memory_order_relaxed);  // relaxed: who reads the old ticket finds it used up, or leaves a mark that begin_wait clears
+    if (woken == Woken::killed) return kKilled;
+    status = try_receive_message(c, payload);
+    if (status != SMARM_E_EMPTY) return status;
+    if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
+  }
+}
+
+int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns) {
+  Actor& self = *current_actor();
+  const std::uint64_t deadline =
+      timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+  auto first_ready = [&]() -> int {
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!channels[i] || is_ready(*channels[i])) return static_cast<int>(i);
+    }
+    return -1;
+  };
+  auto listen = [&](std::uint64_t value) {
+    for (std::size_t i = 0; i < n; ++i) {
+      if (channels[i]) channels[i]->waiter.exchange(value, std::memory_order_seq_cst);
+    }
+  };
+  for (;;) {
+    int ready = first_ready();
+    if (ready >= 0) return ready;
+    if (self.dying) return SMARM_E_TIMEOUT;
+    const Ticket ticket = begin_wait(self);
+    listen(ticket.pack());
+    ready = first_ready();
+    const Woken woken = ready >= 0 ? Woken::by_ticket : wait(self, ticket, WaitKind::select, deadline);
+    listen(0);
+    if (woken == Woken::killed) return kKilled;
+    if (woken == Woken::by_time) {
+      ready = first_ready();
+      return ready >= 0 ? ready : SMARM_E_TIMEOUT;
+    }
+  }
+}
+
+void add_sender(smarm_channel& c) { c.references.fetch_add(kOneSender, std::memory_order_relaxed); }  // relaxed: the caller holds one
+void drop_sender(smarm_channel& c) { drop_references(c, kOneSender); }
+
+void drop_receiver(smarm_channel& c) {
+  c.receiver_gone.store(true, std::memory_order_seq_cst);
+  if (c.places) refuse_waiting_senders(*c.places);
+  drain(c);
+  drop_references(c, kOneReference);
+}
+
+std::size_t channel_length(const smarm_channel& c) {
+  const std::uint32_t n = c.sent.load(std::memory_order_relaxed) - c.received.load(std::memory_order_relaxed);
+  return static_cast<std::int32_t>(n) > 0 ? n : 0;
+}
+
+}  // namespace smarm

@@ -1,0 +1,101 @@
+// The untyped channel: many senders, one receiver.
+//
+// A linked list of messages with a stub in front (Vyukov's intrusive MPSC queue): a sender swaps itself in as the tail and then links its predecessor to it; the receiver follows
+// the links. One locked instruction per send, none per receive.
+//
+// 1. head is the message whose payload was taken last (or the embedded stub): the receiver's alone. tail is the message that was sent last.
+// 2. head == tail means empty. head != tail with head->next null means that a sender is between its two steps: the receiver waits for the link, a few instructions.
+// 3. A message is freed by the receiver when a later one is taken, never while a sender may still link to it: a sender links to the tail it swapped out, and the receiver does
+//    not pass a message before its link is there.
+// 4. Message::number counts from the stub's 0: tail number - head number is the depth, exact for the receiver.
+// 5. No lost wake-up: the receiver stores its ticket in `waiter`, then looks at tail; a sender swaps tail, then looks at waiter; all four seq_cst, so one sees the other.
+//    A ticket that stays behind wakes nobody: its wait number is used up.
+// 6. `references` = live senders + receiver; `senders` in the upper half.
+#pragma once
+
+#include <smarm/smarm.h>
+
+#include "runtime/actor/actor.hpp"
+#include "runtime/base/spinlock.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace smarm {
+
+struct Message {
+  std::atomic<Message*> next{nullptr};
+  std::uint32_t number = 0;
+  std::uint32_t size = 0;  // of the whole block; 0 for the embedded stub
+
+  void* payload() { return this + 1; }
+  static Message* of(void* payload) { return static_cast<Message*>(payload) - 1; }
+};
+static_assert(sizeof(Message) == 16);
+
+// Waiting actors in order, through Actor::wait_prev and wait_next, under the owner structure's lock.
+class WaitList {
+ public:
+  void append(Actor& a) {
+    a.wait_prev = tail_;
+    a.wait_next = nullptr;
+    (tail_ ? tail_->wait_next : head_) = &a;
+    tail_ = &a;
+  }
+  void remove(Actor& a) {
+    (a.wait_prev ? a.wait_prev->wait_next : head_) = a.wait_next;
+    (a.wait_next ? a.wait_next->wait_prev : tail_) = a.wait_prev;
+    a.wait_prev = a.wait_next = nullptr;
+  }
+  Actor* front() const { return head_; }
+
+ private:
+  Actor* head_ = nullptr;
+  Actor* tail_ = nullptr;
+};
+
+// The room of a bounded channel: who wants to send takes a place or queues for one.
+struct Places {
+  explicit Places(std::size_t n) : free(n) {}
+  Spinlock lock;  // rank: channel places
+  std::size_t free;
+  WaitList senders;
+};
+
+}  // namespace smarm
+
+struct smarm_channel {
+  // Constant after construction.
+  smarm_drop drop = nullptr;
+  smarm::Places* places = nullptr;  // bounded channels only
+
+  // The receiver's.
+  smarm::Message* head = &stub;
+  std::atomic<std::uint32_t> received{0};  // number of head; read by len()
+
+  // Shared.
+  alignas(16) std::atomic<smarm::Message*> tail{&stub};
+  std::atomic<std::uint32_t> sent{0};  // number of tail, a moment late; read by len()
+  std::atomic<bool> receiver_gone{false};
+  std::atomic<std::uint64_t> waiter{0};  // the receiver's packed ticket, or 0
+  std::atomic<std::uint64_t> references{(std::uint64_t{1} << 32) | 2};
+  smarm::Message stub{};
+};
+
+namespace smarm {
+
+void* alloc_message(std::size_t size);
+void free_message(void* payload);
+
+// Each in a section or on a foreign thread; kKilled as in park.hpp.
+int send_message(smarm_channel& c, void* payload);
+int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload);
+int try_receive_message(smarm_channel& c, void** payload);
+int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns);
+void add_sender(smarm_channel& c);
+void drop_sender(smarm_channel& c);
+void drop_receiver(smarm_channel& c);
+std::size_t channel_length(const smarm_channel& c);
+
+}  // namespace smarm
