@@ -132,20 +132,21 @@ void RuntimeCore::share(Worker& w) {
 
 void RuntimeCore::wake_one() {
   Worker* w = nullptr;
+  bool polls = false;
   {
     std::lock_guard guard(idle_lock_);
     if (idle_.empty()) return;
     w = idle_.back();
+    polls = w->in_poller;
     idle_.pop_back();
     w->idle_listed = false;
     idle_count_.fetch_sub(1, std::memory_order_seq_cst);
     searching_.fetch_add(1, std::memory_order_relaxed);  // on behalf of the woken one: it will search
   }
-  notify(*w);
+  notify(*w, polls);
 }
 
-void RuntimeCore::notify(Worker& w) {
-  const bool polls = w.in_poller;
+void RuntimeCore::notify(Worker& w, bool polls) {
   w.wake_word.store(1, std::memory_order_release);
   if (polls) {
     poller_->kick();
@@ -155,14 +156,18 @@ void RuntimeCore::notify(Worker& w) {
 }
 
 void RuntimeCore::stop_all() {
-  std::vector<Worker*> sleepers;
+  std::vector<std::pair<Worker*, bool>> sleepers;
+  sleepers.reserve(workers_.size());
   {
     std::lock_guard guard(idle_lock_);
-    sleepers.swap(idle_);
-    for (Worker* w : sleepers) w->idle_listed = false;
+    for (Worker* w : idle_) {
+      w->idle_listed = false;
+      sleepers.emplace_back(w, w->in_poller);
+    }
+    idle_.clear();
     idle_count_.store(0, std::memory_order_seq_cst);
   }
-  for (Worker* w : sleepers) notify(*w);
+  for (auto [w, polls] : sleepers) notify(*w, polls);
 }
 
 // ---- looking for work ----

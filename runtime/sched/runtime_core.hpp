@@ -87,7 +87,7 @@ class RuntimeCore {
   bool sleep_in_poller(Worker& w, bool others_busy);
   void look_after_others(Worker& w);
   void sleep_on_futex(Worker& w);
-  void notify(Worker& w);
+  void notify(Worker& w, bool polls);
   void stop_all();
 
   const smarm_config config_;

@@ -101,7 +101,7 @@ class alignas(kCacheLine) Worker {
   Wheel wheel;
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
-  bool in_poller = false;                                       // written before it is listed
+  bool in_poller = false;                                       // written while it is not listed, read under the idle lock
   std::uint32_t watched_head = 0;                               // what the holder of the poller saw last
   std::int64_t watched_fresh = 0;
 

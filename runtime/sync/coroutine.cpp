@@ -23,7 +23,7 @@ void unwinding_swallowed(void* arg) {
 }
 
 // Not inlined into the base frame, which is never unwound.
-[[gnu::noinline]] void run_body(smarm_coroutine& c) {
+[[gnu::noinline, gnu::no_sanitize("null")]] void run_body(smarm_coroutine& c) {
   try {
     c.entry(c.arg, &c);
   } catch (abi::__forced_unwind&) {

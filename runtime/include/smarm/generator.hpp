@@ -112,7 +112,7 @@ class Generator {
 
 template <class T>
 template <class F>
-void Generator<T>::Body<F>::run(Yield& yield) {
+[[gnu::no_sanitize("null")]] void Generator<T>::Body<F>::run(Yield& yield) {
   try {
     std::invoke(f, yield);
   } catch (abi::__forced_unwind&) {  // dropped half-way, or the consumer is killed: not an error of the body
