@@ -1,0 +1,73 @@
+// What the machine and the standard library take for comparable work, in the same run.
+
+#include "tests/bench/harness.hpp"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace {
+
+using bench::Register;
+using bench::time_ns;
+
+const Register system_call({.name = "syscall", .workers = {0}, .run = [](unsigned) {
+                              constexpr int n = 500'000;
+                              return time_ns([] {
+                                       for (int i = 0; i < n; ++i) ::syscall(SYS_getppid);
+                                     }) / n;
+                            }, .what = "one getppid system call"});
+
+const Register thread_spawn({.name = "thread_spawn_join", .workers = {0}, .run = [](unsigned) {
+                               constexpr int n = 2'000;
+                               return time_ns([] {
+                                        for (int i = 0; i < n; ++i) std::thread([] {}).join();
+                                      }) / n;
+                             }, .what = "std::thread made and joined, one at a time"});
+
+// Two threads hand a turn to and fro.
+double thread_pingpong(unsigned) {
+  constexpr int n = 5'000;
+  std::mutex mutex;
+  std::condition_variable turned;
+  int turn = 0;
+  auto player = [&](int me) {
+    for (int i = 0; i < n; ++i) {
+      std::unique_lock lock(mutex);
+      turned.wait(lock, [&] { return turn == me; });
+      turn = 1 - me;
+      turned.notify_one();
+    }
+  };
+  return time_ns([&] {
+           std::thread a(player, 0), b(player, 1);
+           a.join();
+           b.join();
+         }) / (2.0 * n);
+}
+const Register thread_turns({.name = "thread_pingpong", .workers = {0}, .run = thread_pingpong, .what = "a turn between two std::threads by mutex and condition variable"});
+
+double thread_mutex(unsigned) {
+  constexpr int n = 100'000, threads = 8;
+  std::mutex mutex;
+  long count = 0;
+  const double ns = time_ns([&] {
+    std::vector<std::thread> all;
+    for (int t = 0; t < threads; ++t) {
+      all.emplace_back([&] {
+        for (int i = 0; i < n; ++i) {
+          std::lock_guard lock(mutex);
+          ++count;
+        }
+      });
+    }
+    for (auto& t : all) t.join();
+  });
+  return ns / (double{n} * threads);
+}
+const Register mutexes({.name = "thread_mutex", .workers = {0}, .run = thread_mutex, .what = "one std::mutex, 8 std::threads"});
+
+}  // namespace
