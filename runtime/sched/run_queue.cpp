@@ -2,15 +2,13 @@
 
 namespace smarm {
 
-// The ring is empty and the overflow is not: moves half a ring over and returns the oldest. Half, so that pushes and thieves find room on both sides.
-Actor* RunQueue::refill() {
-  Actor* first = overflow_.pop();
+// The ring is empty and the overflow is not: moves half a ring over. Half, so that pushes and thieves find room on both sides.
+void RunQueue::refill() {
   std::uint32_t tail = tail_.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < kSize / 2 && !overflow_.empty(); ++i) {
     slots_[tail++ % kSize].store(overflow_.pop(), std::memory_order_relaxed);
   }
   tail_.store(tail, std::memory_order_release);
-  return first;
 }
 
 Actor* RunQueue::steal_from(RunQueue& victim, bool single, std::uint32_t& stolen) {

@@ -72,7 +72,12 @@ class RunQueue {
     std::uint32_t head = head_.load(std::memory_order_relaxed);
     for (;;) {
       const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
-      if (head == tail) return overflow_.empty() ? nullptr : refill();
+      if (head == tail) {
+        if (overflow_.empty()) return nullptr;
+        refill();
+        head = head_.load(std::memory_order_relaxed);
+        continue;
+      }
       Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
       if (!shared_) {
         head_.store(head + 1, std::memory_order_relaxed);
@@ -98,7 +103,7 @@ class RunQueue {
   Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
 
  private:
-  Actor* refill();
+  void refill();
 
   alignas(kCacheLine) std::atomic<std::uint32_t> head_{0};  // thieves write it
   alignas(kCacheLine) std::atomic<std::uint32_t> tail_{0};
