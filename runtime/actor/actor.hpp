@@ -9,6 +9,7 @@
 #pragma once
 
 #include "runtime/actor/state.hpp"
+#include "runtime/base/spinlock.hpp"
 #include "runtime/context/context.hpp"
 #include "runtime/context/eh_state.hpp"
 #include "runtime/context/stack_pool.hpp"
@@ -45,6 +46,9 @@ struct ActorExtras {
   std::size_t throw_frame_count = 0;
   void* throw_frames[48] = {};
 };
+
+// Held to take the extras off an ending actor and to read another actor's (rank: extras, a leaf).
+Spinlock& extras_lock();
 
 inline constexpr std::uint64_t kJoinNobody = 0;               // neither has ended
 inline constexpr std::uint64_t kJoinDone = 1;                 // the actor has ended; its handle frees the block

@@ -15,6 +15,11 @@ const char* wait_kind_name(WaitKind kind) {
   return names[static_cast<int>(kind)];
 }
 
+Spinlock& extras_lock() {
+  static constinit Spinlock lock;
+  return lock;
+}
+
 ActorTable& ActorTable::instance() {
   static ActorTable* table = new ActorTable;
   return *table;

@@ -62,8 +62,7 @@ StackPool& StackPool::instance() {
   return *pool;
 }
 
-bool StackPool::reserve() {
-  if (limit_ == SIZE_MAX) return true;
+bool StackPool::reserve_counted() {
   std::lock_guard lock(mutex_);
   if (reserved_ < limit_) return ++reserved_, true;
   set_last_error("no more than %zu stacks at once: this kernel needs two mappings for each guard page and vm.max_map_count is %zu; raise it (sysctl -w "
@@ -72,8 +71,7 @@ bool StackPool::reserve() {
   return false;
 }
 
-void StackPool::unreserve() {
-  if (limit_ == SIZE_MAX) return;
+void StackPool::unreserve_counted() {
   std::lock_guard lock(mutex_);
   --reserved_;
 }

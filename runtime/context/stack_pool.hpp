@@ -55,8 +55,10 @@ class StackPool {
   void release(const Stack* stacks, std::size_t n);
 
   // A promise of one slot, asked for before an actor is made, so that the refusal comes at the spawn. Free where guards cost no mappings.
-  [[nodiscard]] bool reserve();
-  void unreserve();
+  [[nodiscard]] bool reserve() { return limit_ == SIZE_MAX || reserve_counted(); }
+  void unreserve() {
+    if (limit_ != SIZE_MAX) unreserve_counted();
+  }
 
   GuardKind guard_kind() const { return guards_; }
   std::size_t limit() const { return limit_; }  // most stacks at once; SIZE_MAX when nothing limits them
@@ -69,6 +71,8 @@ class StackPool {
     std::size_t next_slab_slots = 32;
     std::vector<char*> warm, cold;
   };
+  bool reserve_counted();
+  void unreserve_counted();
   bool carve(std::uint8_t cls, Class& c);
   bool guard(char* base, std::size_t size);
 
@@ -95,6 +99,7 @@ class StackCache {
   StackCache(const StackCache&) = delete;
   StackCache& operator=(const StackCache&) = delete;
 
+  StackPool& pool() { return pool_; }
   Stack acquire(std::uint8_t cls) {
     if (cls == cls_) [[likely]] {
       if (count_ == 0) count_ = pool_.acquire(cls, slots_, kCapacity / 2);

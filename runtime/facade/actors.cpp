@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <string>
 
 using namespace smarm;
@@ -213,6 +214,10 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
     info.supervisor = a.supervisor;
     info.group = a.group;
     info.state = state_name(s);
+    {
+      std::lock_guard reading(extras_lock());
+      if (const ActorExtras* extras = a.extras.load(std::memory_order_acquire)) extras->name.copy(info.name, sizeof info.name - 1);
+    }
     info.where = s == ActorState::active ? "" : wait_kind_name(a.waits_for);
     return true;
   });

@@ -7,6 +7,7 @@
 
 #include <cxxabi.h>
 
+#include <mutex>
 #include <new>
 
 namespace smarm {
@@ -54,10 +55,13 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   a.exit = exit;
   run_exit_hooks(a, exit, w);
   if (ActorExtras* extras = a.extras.load(std::memory_order_relaxed)) {
-    a.extras.store(nullptr, std::memory_order_relaxed);
+    {
+      std::lock_guard reading(extras_lock());  // a tool may be reading the name
+      a.extras.store(nullptr, std::memory_order_relaxed);
+    }
     delete extras;
   }
-  StackPool::instance().unreserve();
+  w.stacks.pool().unreserve();
   mark_done(a);
   w.counters.exited.add();
 }
@@ -119,10 +123,10 @@ ActorExtras* extras_of(Actor& a) {
 }
 
 Actor* spawn_on(Worker& w, const SpawnRequest& request) {
-  if (!StackPool::instance().reserve()) return nullptr;
+  if (!w.stacks.pool().reserve()) return nullptr;
   Actor* a = w.actors.take();
   if (!a) {
-    StackPool::instance().unreserve();
+    w.stacks.pool().unreserve();
     return nullptr;
   }
   a->eh = {};
