@@ -1,0 +1,79 @@
+#include "daemon/control/snapshot.hpp"
+
+#include <map>
+
+namespace smarmd {
+
+void to_json(nlohmann::json& j, const PolicySnapshot& policy) {
+  j = {{"restart", policy.restart},
+       {"max_restarts", policy.max_restarts},
+       {"window_s", policy.window_s},
+       {"backoff_ms", {policy.backoff_min_ms, policy.backoff_max_ms}}};
+}
+
+void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
+  j = {{"name", plugin.name},
+       {"version", plugin.version},
+       {"description", plugin.description},
+       {"file", plugin.file},
+       {"state", plugin.state},
+       {"pid", plugin.pid},
+       {"restarts", plugin.restarts},
+       {"restarts_in_window", plugin.restarts_in_window},
+       {"since_ms", plugin.since_ms},
+       {"last_reason", plugin.last_reason},
+       {"last_backtrace", plugin.last_backtrace},
+       {"next_start_ms", plugin.next_start_ms},
+       {"generation", plugin.generation},
+       {"resident_images", plugin.resident_images},
+       {"actors", plugin.actors},
+       {"policy", plugin.policy}};
+}
+
+void to_json(nlohmann::json& j, const WorkerSnapshot& worker) {
+  j = {{"resumes", worker.resumes},
+       {"parks", worker.parks},
+       {"yields", worker.yields},
+       {"preempted_alloc", worker.preempted_alloc},
+       {"preempted_async", worker.preempted_async},
+       {"steals", worker.steals},
+       {"wakes", worker.wakes},
+       {"spawned", worker.spawned},
+       {"exited", worker.exited},
+       {"idle_ns", worker.idle_ns},
+       {"timers_fired", worker.timers_fired},
+       {"polls", worker.polls}};
+}
+
+nlohmann::json status_document(const DaemonSnapshot& daemon) {
+  std::map<std::string, std::uint64_t> by_state;
+  std::uint64_t restarts = 0;
+  for (const PluginSnapshot& plugin : daemon.plugins) {
+    ++by_state[plugin.state];
+    restarts += plugin.restarts;
+  }
+  return {{"version", daemon.version},
+          {"pid", daemon.pid},
+          {"state", daemon.state},
+          {"started_ms", daemon.started_ms},
+          {"config_file", daemon.config_file},
+          {"plugin_directories", daemon.plugin_directories},
+          {"io_backend", daemon.io_backend},
+          {"log_level", daemon.log_level},
+          {"log_format", daemon.log_format},
+          {"log_lost", daemon.log_lost},
+          {"metrics_listen", daemon.metrics_listen},
+          {"actors", daemon.actors},
+          {"restarts", restarts},
+          {"last_reload_ms", daemon.last_reload_ms},
+          {"last_reload_error", daemon.last_reload_error},
+          {"workers", daemon.workers},
+          {"plugins", {{"total", daemon.plugins.size()}, {"by_state", by_state}}}};
+}
+
+void to_json(nlohmann::json& j, const DaemonSnapshot& daemon) {
+  j = status_document(daemon);
+  j["plugins"] = daemon.plugins;
+}
+
+}  // namespace smarmd

@@ -1,0 +1,152 @@
+#include "daemon/ctl/cli.hpp"
+
+#include <smarm/smarm.h>
+
+#include <chrono>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/config/suggest.hpp"
+#include "daemon/control/protocol.hpp"
+#include "daemon/ctl/client.hpp"
+#include "daemon/ctl/render.hpp"
+
+namespace smarmd {
+namespace {
+
+constexpr const char* kAbout =
+    R"(smarmctl asks a running smarmd what it does, and tells it what to do.)";
+
+constexpr const char* kExamples = R"(Examples:
+  smarmctl status                    is it well, and how busy?
+  smarmctl plugins                   every plugin: state, restarts, last reason
+  smarmctl plugin echo               all about one plugin, with its last backtrace
+  smarmctl reload                    read the configuration again; waits for the result
+  smarmctl restart echo              stop a plugin and start it again
+  smarmctl revive echo               give a quarantined plugin a new set of restarts
+  smarmctl --json plugins | jq -r '.result.plugins[] | select(.state == "quarantined") | .name'
+  smarmctl --socket /tmp/s.sock status
+
+With --json every command prints one document:
+  {"v":1,"ok":true,"exit":0,"result":{...},"version":"..."}
+  {"v":1,"ok":false,"exit":2,"error":{"code":"...","message":"...","hint":"..."},"version":"..."}
+
+Exit codes: 0 ok, 1 did not work, 2 usage or no such plugin, 3 smarmd unreachable,
+4 invalid configuration, 5 valid but needs a restart of smarmd, 6 timeout.
+)";
+
+struct Help {
+  const char* command;
+  const char* about;
+};
+
+constexpr Help kHelp[] = {
+    {"status", "Show the daemon: state, plugins by state, actors, workers"},
+    {"plugins", "List every plugin with its state, restarts and last reason"},
+    {"plugin", "Show one plugin with its policy, image and last backtrace"},
+    {"reload", "Read the configuration again; all of it is applied or nothing"},
+    {"restart", "Stop a plugin and start it again"},
+    {"revive", "Start a quarantined or stopped plugin with a new set of restarts"},
+    {"version", "Show the versions of smarmctl and smarmd"},
+};
+
+struct Options {
+  std::string socket = "/run/smarmd/control.sock";
+  bool json = false;
+  double timeout_s = 30;
+  std::string plugin;
+};
+
+void declare(CLI::App& app, Options& options) {
+  app.set_version_flag("--version", "smarmctl " SMARM_VERSION);
+  app.add_option("--socket", options.socket, "The daemon's control.socket")
+      ->envname("SMARMD_SOCKET")
+      ->capture_default_str()
+      ->type_name("PATH");
+  app.add_flag("--json", options.json, "Print one JSON document");
+  app.add_option("--timeout", options.timeout_s, "Wait at most so many seconds")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 600.0))
+      ->type_name("SECONDS");
+  app.footer(kExamples);
+  app.require_subcommand(1);
+  app.fallthrough();  // `smarmctl status --json` means the same as `smarmctl --json status`
+  for (const Help& help : kHelp) {
+    CLI::App* command = app.add_subcommand(help.command, help.about);
+    const CommandInfo* info = find_command(help.command);
+    if (info && info->takes_name)
+      command->add_option("NAME", options.plugin, "The plugin, as `smarmctl plugins` names it")
+          ->required();
+  }
+}
+
+// "restrat" -> did you mean "restart"?
+std::string suggest_command(int argc, const char* const* argv) {
+  std::vector<std::string> names;
+  for (const Help& help : kHelp) names.emplace_back(help.command);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with('-') || find_command(word)) continue;
+    if (const auto best = configuration::nearest(word, names))
+      return "  did you mean \"" + *best + "\"?\n";
+  }
+  return "";
+}
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+void name_skew(const nlohmann::json& answer, std::ostream& err) {
+  const auto version = answer.find("version");
+  if (version == answer.end() || !version->is_string() || *version == SMARM_VERSION) return;
+  err << "smarmctl: smarmctl is " SMARM_VERSION " but smarmd is "
+      << render_words(version->get<std::string>())
+      << ": restart smarmd if it was upgraded, or use the smarmctl that was installed with it\n";
+}
+
+int show(const std::string& command, const Options& options, nlohmann::json answer,
+         std::ostream& out, std::ostream& err) {
+  name_skew(answer, err);
+  if (options.json) {
+    if (command == "version") answer["smarmctl"] = SMARM_VERSION;
+    out << write_line(answer);
+  } else if (answer["ok"].get<bool>()) {
+    out << render_result(command, answer["result"], now_ms());
+  } else {
+    err << render_error(answer["error"]);
+  }
+  return answer["exit"].get<int>();
+}
+
+}  // namespace
+
+int run_smarmctl(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+  Options options;
+  CLI::App app(kAbout, "smarmctl");
+  declare(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help, out, err);
+  } catch (const CLI::ParseError& error) {
+    err << "smarmctl: " << error.what() << "\n"
+        << suggest_command(argc, argv) << "  smarmctl --help shows the commands with examples\n";
+    return kExitUsage;
+  }
+
+  Request request;
+  request.command = app.get_subcommands().front()->get_name();
+  if (find_command(request.command)->takes_name) request.args["name"] = options.plugin;
+  request.timeout = std::chrono::milliseconds(std::llround(options.timeout_s * 1000));
+  request.client_version = SMARM_VERSION;
+  if (request.command == "version" && !options.json) out << "smarmctl " SMARM_VERSION "\n";
+  return show(request.command, options, ask_daemon(options.socket, request), out, err);
+}
+
+}  // namespace smarmd

@@ -1,0 +1,28 @@
+// Tries a plugin's dlopen in a child process first: a static constructor that throws, hangs or
+// crashes would take the daemon with it.
+//
+// The daemon runs itself as `smarmd --probe FILE`; the child loads the file, checks its export,
+// unloads it and says how that went. Any thread but a worker may call probe(): it blocks until the
+// child has ended or the time is up. No child outlives the call.
+#pragma once
+
+#include <chrono>
+#include <expected>
+#include <filesystem>
+#include <string>
+
+namespace smarmd::plugin {
+
+inline constexpr std::chrono::milliseconds kProbeTimeout{5000};
+
+// The error is one line without the file's name.
+[[nodiscard]] std::expected<void, std::string> probe(
+    const std::filesystem::path& self_exe, const std::filesystem::path& file,
+    std::chrono::milliseconds timeout = kProbeTimeout);
+
+// The child's side, all that `smarmd --probe FILE` does; returns the exit status, 0 when the file
+// can be loaded. Says on stderr what it found. Must be called on the main thread before any other
+// thread is started.
+[[nodiscard]] int probe_main(const std::filesystem::path& file);
+
+}  // namespace smarmd::plugin

@@ -1,0 +1,146 @@
+#include "daemon/supervision/daemon_backend.hpp"
+
+#include "daemon/metrics/writer.hpp"
+#include "daemon/supervision/plugin_life.hpp"
+
+#include <smarm/smarm.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+namespace smarmd {
+
+namespace {
+
+std::int64_t unix_ms_now() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+WorkerSnapshot to_snapshot(const smarm::WorkerStats& w) {
+  return {.resumes = w.resumes,
+          .parks = w.parks,
+          .yields = w.yields,
+          .preempted_alloc = w.preempted_alloc,
+          .preempted_async = w.preempted_async,
+          .steals = w.steals,
+          .wakes = w.wakes,
+          .spawned = w.spawned,
+          .exited = w.exited,
+          .idle_ns = w.idle_ns,
+          .timers_fired = w.timers_fired,
+          .polls = w.polls};
+}
+
+void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& workers) {
+  const auto each = [&](MetricName name, const char* help, std::uint64_t WorkerSnapshot::*field) {
+    page.family(name, MetricType::counter, help);
+    for (std::size_t i = 0; i < workers.size(); ++i)
+      page.sample({{"worker", std::to_string(i)}}, workers[i].*field);
+  };
+  each("smarm_worker_resumes_total", "Actors switched to.", &WorkerSnapshot::resumes);
+  each("smarm_worker_parks_total", "Waits that left the stack.", &WorkerSnapshot::parks);
+  each("smarm_worker_yields_total", "Explicit yields.", &WorkerSnapshot::yields);
+  each("smarm_worker_preempted_alloc_total", "Preemptions at an allocation or another tick.",
+       &WorkerSnapshot::preempted_alloc);
+  each("smarm_worker_preempted_async_total", "Preemptions by signal.",
+       &WorkerSnapshot::preempted_async);
+  each("smarm_worker_steals_total", "Actors taken from another worker.", &WorkerSnapshot::steals);
+  each("smarm_worker_wakes_total", "Other workers woken.", &WorkerSnapshot::wakes);
+  each("smarm_worker_spawned_total", "Actors made.", &WorkerSnapshot::spawned);
+  each("smarm_worker_exited_total", "Actors ended.", &WorkerSnapshot::exited);
+  each("smarm_worker_timers_fired_total", "Timers that ran out.", &WorkerSnapshot::timers_fired);
+  each("smarm_worker_polls_total", "Looks at the poller.", &WorkerSnapshot::polls);
+  page.family("smarm_worker_idle_seconds_total", MetricType::counter,
+              "Time spent waiting for work.");
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    page.sample({{"worker", std::to_string(i)}}, static_cast<double>(workers[i].idle_ns) * 1e-9);
+  }
+}
+
+void plugin_metrics(MetricsWriter& page, const std::vector<PluginSnapshot>& plugins) {
+  page.family("smarm_actors", MetricType::gauge, "Live actors of a plugin.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.actors);
+  page.family("smarm_plugin_state", MetricType::gauge, "1 for the state that the plugin is in.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}, {"state", p.state}}, 1);
+  page.family("smarm_plugin_restarts_total", MetricType::counter,
+              "Restarts since the plugin's image was loaded.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.restarts);
+  page.family("smarm_plugin_generation", MetricType::gauge, "Generation of the plugin's image.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.generation);
+  page.family("smarm_plugin_resident_images", MetricType::gauge,
+              "Older images of the plugin that are still mapped.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.resident_images);
+}
+
+}  // namespace
+
+DaemonBackend::DaemonBackend(const Config& config, std::filesystem::path config_file,
+                             const StatusBoard& board, const Logger& logger,
+                             const smarm::Runtime& runtime, smarm::Sender<Command> supervisor)
+    : config_(config),
+      config_file_(std::move(config_file)),
+      board_(board),
+      logger_(logger),
+      runtime_(runtime),
+      supervisor_(std::move(supervisor)),
+      started_ms_(unix_ms_now()) {}
+
+DaemonSnapshot DaemonBackend::snapshot() const {
+  const BoardState state = board_.state();
+  const smarm::Stats stats = runtime_.stats();
+  DaemonSnapshot s;
+  s.version = SMARM_VERSION;
+  s.pid = ::getpid();
+  s.state = state.phase;
+  s.started_ms = started_ms_;
+  s.config_file = config_file_.native();
+  for (const auto& directory : config_.plugins.directory)
+    s.plugin_directories.push_back(directory.native());
+  s.io_backend = name_of(config_.runtime.io_backend);
+  s.log_level = state.log_level;
+  s.log_format = name_of(logger_.format());
+  s.metrics_listen = metrics_listen_;
+  s.actors = stats.live;
+  s.log_lost = logger_.stats().lost;
+  s.last_reload_ms = state.last_reload_ms;
+  s.last_reload_error = state.last_reload_error;
+  for (const smarm::WorkerStats& w : stats.workers) s.workers.push_back(to_snapshot(w));
+  for (PluginView& view : board_.plugins()) {
+    if (view.group != 0) view.snapshot.actors = smarm_group_count(view.group);
+    s.plugins.push_back(std::move(view.snapshot));
+  }
+  return s;
+}
+
+void DaemonBackend::reload(Reply reply) {
+  (void)supervisor_.send(command::Reload{std::move(reply)});
+}
+
+void DaemonBackend::restart(std::string name, Reply reply) {
+  (void)supervisor_.send(command::Restart{std::move(name), std::move(reply)});
+}
+
+void DaemonBackend::revive(std::string name, Reply reply) {
+  (void)supervisor_.send(command::Revive{std::move(name), std::move(reply)});
+}
+
+std::string metrics_page(const DaemonSnapshot& daemon) {
+  MetricsWriter page;
+  page.family("smarm_build_info", MetricType::gauge, "1, labelled with the version of smarmd.");
+  page.sample({{"version", daemon.version}}, 1);
+  page.family("smarm_start_time_seconds", MetricType::gauge, "When the daemon started, Unix time.");
+  page.sample(static_cast<double>(daemon.started_ms) * 1e-3);
+  page.family("smarm_live_actors", MetricType::gauge,
+              "Actors of the whole daemon that were spawned and have not ended.");
+  page.sample(daemon.actors);
+  page.family("smarm_log_lost_total", MetricType::counter,
+              "Log records that a full queue dropped.");
+  page.sample(daemon.log_lost);
+  plugin_metrics(page, daemon.plugins);
+  worker_metrics(page, daemon.workers);
+  return std::move(page).text();
+}
+
+}  // namespace smarmd

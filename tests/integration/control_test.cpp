@@ -1,0 +1,154 @@
+// smarmctl, the metrics endpoint and sd_notify against the real daemon.
+#include "tests/integration/daemon_process.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+using namespace integration;
+
+namespace {
+
+std::string http_get(const std::string& address, const std::string& path) {
+  const auto colon = address.rfind(':');
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
+  ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  REQUIRE(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
+  std::string answer;
+  char buffer[4096];
+  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0;)
+    answer.append(buffer, static_cast<std::size_t>(n));
+  ::close(fd);
+  return answer;
+}
+
+}  // namespace
+
+TEST_SUITE("control") {
+  TEST_CASE("status and plugins, for people and for programs") {
+    DaemonProcess d;
+    d.install("steady");
+    d.install("wrong_abi");
+    d.start_ready();
+    CHECK(d.ctl({"status"}).exit == 0);
+    CHECK(d.ctl({"plugins"}).out.find("steady") != std::string::npos);
+    const Json status = d.ctl({"--json", "status"}).json();
+    CHECK(status.at("ok") == true);
+    const Json result = status.at("result");
+    CHECK(result.at("state") == "running");
+    CHECK(result.at("pid") == d.pid());
+    CHECK(result.at("workers").size() == 2);
+    CHECK(result.at("plugins").at("by_state").at("running") == 1);
+    CHECK(result.at("plugins").at("by_state").at("refused") == 1);
+    CHECK(d.plugin("steady").at("actors") == 1);
+    CHECK(d.plugin("steady").at("version") == "1.0.0");
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("restart gives the plugin a new pid and tells both") {
+    DaemonProcess d;
+    d.install("steady");
+    d.start_ready();
+    const std::string before = d.plugin("steady").at("pid");
+    const Output human = d.ctl({"restart", "steady"});
+    CHECK(human.exit == 0);
+    const std::string after = d.plugin("steady").at("pid");
+    CHECK(after != before);
+    CHECK(human.out.find(before) != std::string::npos);
+    CHECK(human.out.find(after) != std::string::npos);
+    CHECK(d.ctl({"--json", "restart", "steady"}).json().at("ok") == true);
+    CHECK(d.logged("plugin.restarted", {{"plugin", "steady"}}).size() == 2);
+    CHECK(d.plugin("steady").at("restarts_in_window") == 0);
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("exit codes: an unknown plugin 2, an unreachable daemon 3, no answer in time 6") {
+    DaemonProcess d;
+    CHECK(d.ctl({"status"}).exit == 3);
+    d.install("ignores_stop");
+    d.start_ready();
+    CHECK(d.ctl({"restart", "nobody"}).exit == 2);
+    CHECK(d.ctl({"revive", "ignores_stop"}).exit == 2);
+    CHECK(d.ctl({"--timeout", "0.2", "restart", "ignores_stop"}).exit == 6);
+    CHECK(d.stop() == 0);
+    CHECK(d.ctl({"status"}).exit == 3);
+  }
+
+  TEST_CASE("status answers when every worker is held by a loop") {
+    DaemonProcess d;
+    d.config["runtime"]["threads"] = 1;
+    d.config["runtime"]["shutdown_ms"] = 100;
+    d.install("unstoppable");
+    d.start();
+    d.wait_log("plugin.log", {{"plugin", "unstoppable"}});
+    CHECK(d.ctl({"status"}).exit == 0);
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("GET /metrics counts a plugin's actors") {
+    DaemonProcess d;
+    d.install("family");
+    d.start_ready();
+    d.wait_log("plugin.log", {{"plugin", "family"}});
+    const std::string address =
+        d.ctl({"--json", "status"}).json().at("result").at("metrics_listen");
+    const std::string page = http_get(address, "/metrics");
+    CHECK(page.starts_with("HTTP/1.1 200"));
+    CHECK(page.find("smarm_actors{plugin=\"family\"} 4") != std::string::npos);
+    CHECK(page.find("smarm_plugin_state{plugin=\"family\",state=\"running\"} 1") !=
+          std::string::npos);
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("sd_notify: READY once, STATUS as plugins come and go, STOPPING at the end") {
+    DaemonProcess d;
+    d.start_ready();
+    d.wait_notification("STATUS=0 plugins running");
+    d.install("steady");
+    d.wait_notification("STATUS=1 plugin running");
+    d.install("wrong_abi");
+    d.wait_notification("STATUS=1 plugin running, 1 refused");
+    CHECK(d.stop() == 0);
+    const std::vector<std::string> all = d.notifications();
+    CHECK(std::ranges::count_if(
+              all, [](const std::string& n) { return n.find("READY=1") != n.npos; }) == 1);
+    CHECK(std::ranges::count_if(
+              all, [](const std::string& n) { return n.find("STOPPING=1") != n.npos; }) == 1);
+  }
+
+  TEST_CASE(
+      "the watchdog is fed while workers make progress, and not while a loop holds the only one") {
+    DaemonProcess d;
+    d.config["runtime"]["threads"] = 1;
+    d.config["runtime"]["shutdown_ms"] = 100;
+    d.start_ready({}, {{"WATCHDOG_USEC", "400000"}});
+    d.wait_notification("WATCHDOG=1");
+    d.install("unstoppable");
+    d.wait_log("plugin.log", {{"plugin", "unstoppable"}});
+    // One more may be under way; after that a whole watchdog interval passes without one.
+    const auto fed = [&] { return std::ranges::count(d.notifications(), "WATCHDOG=1"); };
+    (void)d.ctl({"status"});
+    auto count = fed();
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    auto quiet_since = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - quiet_since < 1s &&
+           std::chrono::steady_clock::now() < end) {
+      ::usleep(10'000);
+      if (fed() != count) {
+        count = fed();
+        quiet_since = std::chrono::steady_clock::now();
+      }
+    }
+    CHECK(std::chrono::steady_clock::now() < end);
+    CHECK(d.stop() == 0);
+  }
+}
