@@ -10,6 +10,7 @@ namespace {
 template <typename T, typename Projection>
 std::string suggestion(std::string_view word, const std::vector<T>& from, Projection name) {
   std::vector<std::string> names;
+  names.reserve(from.size());
   for (const T& item : from) names.emplace_back(std::invoke(name, item));
   const auto best = configuration::nearest(word, names);
   return best ? "did you mean \"" + *best + "\"? " : "";

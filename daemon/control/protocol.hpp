@@ -25,7 +25,7 @@
 namespace smarmd {
 
 inline constexpr int kProtocolVersion = 1;
-inline constexpr std::size_t kMaxRequestBytes = 64 * 1024;
+inline constexpr std::size_t kMaxRequestBytes = std::size_t{64} * 1024;
 inline constexpr std::chrono::milliseconds kDefaultRequestTimeout{30'000};
 inline constexpr std::chrono::milliseconds kMaxRequestTimeout{600'000};
 

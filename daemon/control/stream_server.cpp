@@ -14,7 +14,7 @@
 namespace smarmd {
 namespace {
 
-constexpr std::size_t kChunk = 16 * 1024;
+constexpr std::size_t kChunk = std::size_t{16} * 1024;
 constexpr std::chrono::milliseconds kLinger{1000};      // for a peer to close after its last answer
 constexpr std::chrono::milliseconds kAcceptPause{100};  // when the process is out of descriptors
 

@@ -23,7 +23,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kGrace{1000};
 constexpr std::chrono::milliseconds kConnectPause{20};
-constexpr std::size_t kChunk = 64 * 1024;
+constexpr std::size_t kChunk = std::size_t{64} * 1024;
 
 ControlError unreachable(std::string message, std::string hint) {
   return {std::string(codes::kUnreachable), std::move(message), std::move(hint), {}};

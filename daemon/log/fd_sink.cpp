@@ -21,7 +21,7 @@
 namespace smarmd {
 namespace {
 
-constexpr std::size_t kGather = 64 * 1024;  // bytes that are written in one call
+constexpr std::size_t kGather = std::size_t{64} * 1024;  // bytes that are written in one call
 constexpr int kPatienceMs = 1000;           // for a non-blocking fd that takes nothing
 
 bool write_all(int fd, std::string_view bytes) {

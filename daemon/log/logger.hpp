@@ -32,8 +32,8 @@ struct LoggerOptions {
   Level level = Level::info;
   LogFormat format = LogFormat::automatic;
   int fd = 2;  // where text and JSON go; the logger works on a duplicate
-  std::size_t capacity = 64 * 1024;
-  std::size_t capacity_bytes = 32 * 1024 * 1024;
+  std::size_t capacity = std::size_t{64} * 1024;
+  std::size_t capacity_bytes = std::size_t{32} * 1024 * 1024;
   std::chrono::milliseconds stop_timeout{2000};
 };
 
@@ -46,8 +46,8 @@ struct LoggerStats {
 class Logger {
  public:
   // A text longer than this is cut (a plugin's line may be 8 KiB), and so is a field's text.
-  static constexpr std::size_t kMaxText = 8 * 1024;
-  static constexpr std::size_t kMaxFieldText = 32 * 1024;
+  static constexpr std::size_t kMaxText = std::size_t{8} * 1024;
+  static constexpr std::size_t kMaxFieldText = std::size_t{32} * 1024;
 
   explicit Logger(LoggerOptions options = {});
   Logger(const Logger&) = delete;

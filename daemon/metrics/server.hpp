@@ -19,7 +19,7 @@ class Logger;
 struct MetricsServerOptions {
   std::string listen;  // "127.0.0.1:9464", "[::1]:9464", "localhost:9464"; port 0 takes a free one
   std::size_t max_connections = 32;
-  std::size_t max_request_bytes = 8 * 1024;
+  std::size_t max_request_bytes = std::size_t{8} * 1024;
   std::chrono::milliseconds request_timeout{5'000};
 };
 

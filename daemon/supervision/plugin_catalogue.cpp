@@ -225,7 +225,7 @@ void PluginSupervisor::discard(PluginRecord& r, ImagePtr& image) {
   ImagePtr gone = std::exchange(image, nullptr);
   if (!gone->pinned) return effects_.unload(r.name, std::move(gone));
   ++r.resident;
-  reports_.resident(r.name, *gone);
+  reports_.resident(r.name, *gone, "actors of it never ended");
 }
 
 void PluginSupervisor::discard_all(PluginRecord& r) {
@@ -235,10 +235,10 @@ void PluginSupervisor::discard_all(PluginRecord& r) {
 }
 
 void PluginSupervisor::unloaded(const std::string& plugin, const LoadedImage& image,
-                                bool resident) {
-  if (!resident) return;
+                                std::string_view kept_because) {
+  if (kept_because.empty()) return;
   if (PluginRecord* r = find(plugin)) ++r->resident;
-  reports_.resident(plugin, image);
+  reports_.resident(plugin, image, kept_because);
 }
 
 NeedsView PluginSupervisor::needs_view() const {

@@ -227,16 +227,15 @@ void PluginReports::removed(const PluginRecord& r) {
       {{"actor", r.last_root.to_string()}});
 }
 
-void PluginReports::resident(std::string_view plugin, const LoadedImage& image) {
-  effects_.log(
-      Level::warn, events::kPluginResident,
-      std::string(plugin) + ": image generation " + std::to_string(image.file.generation) +
-          " stays mapped" +
-          (image.pinned ? ": actors of it never ended"
-                        : ": the loader keeps it (build with the flags of `./dev plugin-flags`)"),
-      {{"plugin", plugin},
-       {"file", image.file.source.native()},
-       {"generation", image.file.generation}});
+void PluginReports::resident(std::string_view plugin, const LoadedImage& image,
+                             std::string_view why) {
+  effects_.log(Level::info, events::kPluginResident,
+               std::string(plugin) + ": image generation " + std::to_string(image.file.generation) +
+                   " stays mapped: " + std::string(why),
+               {{"plugin", plugin},
+                {"file", image.file.source.native()},
+                {"generation", image.file.generation},
+                {"reason", why}});
 }
 
 PluginSnapshot snapshot_of(const PluginRecord& r, std::uint64_t actors) {

@@ -37,7 +37,7 @@ class PluginReports {
   void file_warning(const PluginRecord& r, std::string_view warning);
   void disabled(const PluginRecord& r);
   void removed(const PluginRecord& r);
-  void resident(std::string_view plugin, const LoadedImage& image);
+  void resident(std::string_view plugin, const LoadedImage& image, std::string_view why);
 
  private:
   void log(Level level, std::string_view event, const PluginRecord& r, std::string text,

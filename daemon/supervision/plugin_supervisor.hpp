@@ -62,7 +62,8 @@ class PluginSupervisor {
   void files_changed(std::vector<FileNews> news);
 
   void loaded(LoadResult result);
-  void unloaded(const std::string& plugin, const LoadedImage& image, bool resident);
+  // kept_because: empty when the image is unmapped.
+  void unloaded(const std::string& plugin, const LoadedImage& image, std::string_view kept_because);
   void described(const std::string& plugin, std::uint64_t group, std::string backtrace);
   void signalled(const smarm::Signal& signal);
 

@@ -128,7 +128,7 @@ void SupervisorActor::on(command::Loaded c) {
 }
 
 void SupervisorActor::on(command::Unloaded c) {
-  supervisor_.unloaded(c.plugin, *c.image, c.resident);
+  supervisor_.unloaded(c.plugin, *c.image, c.kept_because);
 }
 
 void SupervisorActor::on(command::Described c) {

@@ -96,14 +96,16 @@ class SupervisorActor final : private SupervisorEffects {
   void finish_reload();
   void show_phase(std::string phase);
   void say_goodbye();
-  // Runs the job off the workers, in an actor that nobody waits for, and sends the Command that it
-  // returns. False when no actor could be started.
+  // Runs the job off the workers, after the delay, in an actor that nobody waits for, and sends the
+  // Command that it returns. False when no actor could be started.
   template <class Job>
-  bool work(const char* name, Job job) {
+  bool work(const char* name, Job job, Milliseconds delay = Milliseconds(0)) {
     try {
-      (void)smarm::spawn_under(
-          smarm::ROOT_PID, {.name = name},
-          [job = std::move(job), to = self_]() mutable { (void)to.send(smarm::block_on_io(job)); });
+      (void)smarm::spawn_under(smarm::ROOT_PID, {.name = name},
+                               [job = std::move(job), to = self_, delay]() mutable {
+                                 if (delay.count() > 0) smarm::sleep(delay);
+                                 (void)to.send(smarm::block_on_io(job));
+                               });
       return true;
     } catch (const smarm::SpawnError& e) {
       log(Level::error, events::kWorkerStuck,

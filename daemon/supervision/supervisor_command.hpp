@@ -31,7 +31,7 @@ struct Loaded {
 struct Unloaded {
   std::string plugin;
   ImagePtr image;
-  bool resident = false;
+  std::string kept_because;  // empty: it is unmapped
 };
 struct Described {
   std::string plugin;

@@ -1,5 +1,6 @@
 // The supervisor actor's side towards the world: images, actors, the runtime's settings.
 #include "daemon/log/events.hpp"
+#include "daemon/supervision/leftovers.hpp"
 #include "daemon/supervision/reload.hpp"
 #include "daemon/supervision/supervisor_actor.hpp"
 #include "daemon/supervision/symbolise.hpp"
@@ -37,13 +38,16 @@ LoadResult load_image(plugin::ImageStore& store, const LoadOrder& order) {
   return result;
 }
 
-// On a blocking thread: runs the plugin's static destructors.
-bool unload_image(plugin::ImageStore& store, LoadedImage& image) {
-  if (!image.code) return false;
-  if (plugin::Image::unload(std::move(image.code)) == plugin::Image::Unloaded::resident)
-    return true;
+// On a blocking thread: runs the plugin's static destructors. Says why the image stays, when it
+// does.
+std::string unload_image(plugin::ImageStore& store, LoadedImage& image) {
+  if (!image.code) return {};
+  if (auto reason = reason_to_stay_mapped(image.file.path)) return *reason;
+  if (plugin::Image::unload(std::move(image.code)) == plugin::Image::Unloaded::resident) {
+    return "the loader keeps it; build it with the flags of `./dev plugin-flags`";
+  }
   store.remove(image.file);
-  return false;
+  return {};
 }
 
 // The root actor of a plugin.
@@ -58,6 +62,10 @@ struct Root {
     root->main(context);
   }
 };
+
+// A worker that has just counted an actor as ended still destroys its exception, whose code lies in
+// the image.
+constexpr Milliseconds kUnloadDelay{1000};
 
 std::string status_text(int status) {
   if (status == SMARM_E_LIMIT) return smarm_last_error();
@@ -107,11 +115,12 @@ void SupervisorActor::pump_loads() {
 }
 
 void SupervisorActor::unload(std::string plugin, ImagePtr image) {
-  work("unload",
-       [plugin = std::move(plugin), image = std::move(image), &store = parts_.store]() -> Command {
-         const bool resident = unload_image(store, *image);
-         return command::Unloaded{plugin, image, resident};
-       });
+  work(
+      "unload",
+      [plugin = std::move(plugin), image = std::move(image), &store = parts_.store]() -> Command {
+        return command::Unloaded{plugin, image, unload_image(store, *image)};
+      },
+      kUnloadDelay);
 }
 
 void SupervisorActor::describe(std::string plugin, std::uint64_t group, std::vector<void*> frames) {

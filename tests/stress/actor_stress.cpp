@@ -10,8 +10,12 @@ namespace {
 // Waits in one of the ways an actor can wait, for ever or nearly so.
 void wait_somehow(int kind, smarm::Mutex<int>& taken, int quiet_fd) {
   switch (kind % 9) {
-    case 0: smarm::park_current(); break;
-    case 1: smarm::sleep(1h); break;
+    case 0:
+      smarm::park_current();
+      break;
+    case 1:
+      smarm::sleep(1h);
+      break;
     case 2: {
       auto [tx, rx] = smarm::channel<int>();
       (void)rx.recv();
@@ -28,8 +32,12 @@ void wait_somehow(int kind, smarm::Mutex<int>& taken, int quiet_fd) {
       (void)smarm::select_timeout(1h, rx1, rx2);
       break;
     }
-    case 5: (void)taken.lock_timeout(1h); break;
-    case 6: (void)smarm::wait_readable(quiet_fd, 1h); break;
+    case 5:
+      (void)taken.lock_timeout(1h);
+      break;
+    case 6:
+      (void)smarm::wait_readable(quiet_fd, 1h);
+      break;
     case 7: {
       auto [tx, rx] = smarm::bounded_channel<int>(1);
       (void)tx.send(1);
@@ -58,11 +66,13 @@ void grow(Totals& totals, std::uint64_t stream, int depth) {
   std::vector<smarm::JoinHandle> children;
   if (depth > 0)
     for (int i = random.below(5); i > 0; --i)
-      children.push_back(smarm::spawn([&totals, seed = random.next(), depth] { grow(totals, seed, depth - 1); }));
+      children.push_back(
+          smarm::spawn([&totals, seed = random.next(), depth] { grow(totals, seed, depth - 1); }));
   jitter(random);
   int fallen = 0;
   for (auto& child : children) fallen += !child.join().has_value();
-  totals.panics -= fallen;  // each panic is counted where it happens and taken back where it is seen
+  totals.panics -=
+      fallen;  // each panic is counted where it happens and taken back where it is seen
   if (random.one_in(3)) {
     ++totals.panics;
     throw std::runtime_error("a branch breaks");

@@ -14,7 +14,8 @@ struct Message {
 bool complete(smarm::Receiver<Message>& rx, int senders, int each) {
   std::vector<int> next(static_cast<std::size_t>(senders));
   bool ordered = true;
-  while (auto m = rx.recv()) ordered = ordered && m->number == next[static_cast<std::size_t>(m->sender)]++;
+  while (auto m = rx.recv())
+    ordered = ordered && m->number == next[static_cast<std::size_t>(m->sender)]++;
   return ordered && std::all_of(next.begin(), next.end(), [each](int n) { return n == each; });
 }
 
@@ -105,7 +106,8 @@ TEST_SUITE("stress channel") {
           }));
         tx = {};
         for (int i = random.below(100); i > 0; --i) {
-          if (random.one_in(10)) smarm::kill(actors[static_cast<std::size_t>(random.below(8))].pid());
+          if (random.one_in(10))
+            smarm::kill(actors[static_cast<std::size_t>(random.below(8))].pid());
           if (!rx.recv()) break;
         }
         rx.close();
@@ -138,12 +140,15 @@ TEST_SUITE("stress channel") {
       bool ordered = true;
       bool open[3] = {true, true, true};
       smarm::Receiver<Message> receivers[3] = {std::move(rx1), std::move(rx2), std::move(rx3)};
-      // An end that has closed would be ready for ever. A channel that nobody sends to takes its place.
+      // An end that has closed would be ready for ever. A channel that nobody sends to takes its
+      // place.
       auto [tx4, idle1] = smarm::channel<Message>();
       auto [tx5, idle2] = smarm::channel<Message>();
       auto [tx6, idle3] = smarm::channel<Message>();
       smarm::Receiver<Message> idle[3] = {std::move(idle1), std::move(idle2), std::move(idle3)};
-      auto at = [&](int i) -> smarm::Receiver<Message>& { return open[i] ? receivers[i] : idle[i]; };
+      auto at = [&](int i) -> smarm::Receiver<Message>& {
+        return open[i] ? receivers[i] : idle[i];
+      };
       while (open[0] || open[1] || open[2]) {
         const int which = static_cast<int>(smarm::select(at(0), at(1), at(2)));
         auto m = receivers[which].try_recv();

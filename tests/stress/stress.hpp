@@ -1,4 +1,5 @@
-// Larger, randomised runs. SMARM_STRESS_SCALE scales their size (1 by default), SMARM_STRESS_SEED repeats one.
+// Larger, randomised runs. SMARM_STRESS_SCALE scales their size (1 by default), SMARM_STRESS_SEED
+// repeats one.
 #pragma once
 
 #include "tests/unit/public/io_support.hpp"
@@ -53,11 +54,20 @@ class Random {
 // Sometimes gives the others a chance, in one way or another.
 inline void jitter(Random& random) {
   switch (random.below(64)) {
-    case 0: smarm::yield_now(); break;
-    case 1: smarm::sleep(random.micros(200)); break;
-    case 2: smarm::check(); break;
-    case 3: allocate(); break;
-    default: break;
+    case 0:
+      smarm::yield_now();
+      break;
+    case 1:
+      smarm::sleep(random.micros(200));
+      break;
+    case 2:
+      smarm::check();
+      break;
+    case 3:
+      allocate();
+      break;
+    default:
+      break;
   }
 }
 
@@ -68,10 +78,11 @@ void storm(F f) {
     CAPTURE(workers);
     CAPTURE(seed());
     const std::size_t fds = open_fds();
-    run_with(smarm::Config::exact(workers).alloc_interval(16).timeslice_cycles(50'000), [&f, workers] {
-      Random random(workers);
-      f(random);
-    });
+    run_with(smarm::Config::exact(workers).alloc_interval(16).timeslice_cycles(50'000),
+             [&f, workers] {
+               Random random(workers);
+               f(random);
+             });
     CHECK(open_fds() == fds);
   }
 }

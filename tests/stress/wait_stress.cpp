@@ -22,9 +22,11 @@ TEST_SUITE("stress wait") {
           for (int i = 0; i < each; ++i) {
             auto& mutex = *mutexes[static_cast<std::size_t>(random.below(kMutexes))];
             const bool hasty = random.one_in(3);
-            auto cell = hasty ? mutex.lock_timeout(random.micros(300)) : mutex.lock_timeout(kPatience);
+            auto cell =
+                hasty ? mutex.lock_timeout(random.micros(300)) : mutex.lock_timeout(kPatience);
             if (!cell) {
-              ++(hasty ? timeouts : lost);  // nobody holds it for long: patience is only used up when a wake-up was lost
+              ++(hasty ? timeouts : lost);  // nobody holds it for long: patience is only used up
+                                            // when a wake-up was lost
               continue;
             }
             if (std::exchange((*cell)->inside, true)) ++broken;
@@ -88,13 +90,18 @@ TEST_SUITE("stress wait") {
           Random random(static_cast<std::uint64_t>(a));
           std::vector<smarm::Timer> open;
           for (int i = 0; i < each; ++i) {
-            const std::int64_t after = random.one_in(10) ? 3'600'000'000'000 : random.below(20'000'000);
-            smarm_timer* raw = smarm_timer_start(after, [](void* p) { ++static_cast<Count*>(p)->fired; }, &count);
+            const std::int64_t after =
+                random.one_in(10) ? 3'600'000'000'000 : random.below(20'000'000);
+            smarm_timer* raw = smarm_timer_start(
+                after, [](void* p) { ++static_cast<Count*>(p)->fired; }, &count);
             if (!raw) throw std::bad_alloc();
             open.emplace_back(raw);
             if (after > 1'000'000'000 || random.one_in(3)) {
               // An hour is always cancelled; of the others any one, soon or late.
-              auto& timer = after > 1'000'000'000 ? open.back() : open[static_cast<std::size_t>(random.below(static_cast<int>(open.size())))];
+              auto& timer =
+                  after > 1'000'000'000
+                      ? open.back()
+                      : open[static_cast<std::size_t>(random.below(static_cast<int>(open.size())))];
               cancelled += timer.cancel();
               std::swap(timer, open.back());
               open.pop_back();
@@ -133,39 +140,44 @@ TEST_SUITE("stress wait") {
       const int bytes_each = scaled(800'000, 5000);
       std::vector<smarm::JoinHandle> actors;
       for (int p = 0; p < 16; ++p)
-        actors.push_back(smarm::spawn({.name = "pair", .stack_size = 1 << 18}, [p, bytes_each, stream = random.next()] {
-          FdPair pair(kEveryKind[p % 4]);
-          const std::string data = pattern(static_cast<std::size_t>(bytes_each));
-          auto writer = smarm::spawn([&data, fd = pair.writer(), stream] {
-            Random own(stream);
-            for (std::size_t at = 0; at < data.size();) {
-              const auto piece = std::min<std::size_t>(static_cast<std::size_t>(1 + own.below(9000)), data.size() - at);
-              auto n = smarm::write(fd, {data.data() + at, piece}, kPatience);
-              if (!n) throw std::system_error(n.error());
-              at += *n;
-              jitter(own);
-            }
-          });
-          Random own(stream + 1);
-          std::string back;
-          std::string buffer(7000, '\0');
-          while (back.size() < data.size()) {
-            const auto room = std::span(buffer).first(static_cast<std::size_t>(1 + own.below(7000)));
-            auto n = own.one_in(8) ? smarm::read(pair.reader(), room, own.micros(500)) : smarm::read(pair.reader(), room, kPatience);
-            if (n) {
-              back.append(room.data(), *n);
-            } else if (n.error() != std::errc::timed_out) {
-              throw std::system_error(n.error());
-            }
-          }
-          CHECK(writer.join());
-          if (back != data) throw std::runtime_error("the bytes are not those that were sent");
-        }));
+        actors.push_back(smarm::spawn(
+            {.name = "pair", .stack_size = 1 << 18}, [p, bytes_each, stream = random.next()] {
+              FdPair pair(kEveryKind[p % 4]);
+              const std::string data = pattern(static_cast<std::size_t>(bytes_each));
+              auto writer = smarm::spawn([&data, fd = pair.writer(), stream] {
+                Random own(stream);
+                for (std::size_t at = 0; at < data.size();) {
+                  const auto piece = std::min<std::size_t>(
+                      static_cast<std::size_t>(1 + own.below(9000)), data.size() - at);
+                  auto n = smarm::write(fd, {data.data() + at, piece}, kPatience);
+                  if (!n) throw std::system_error(n.error());
+                  at += *n;
+                  jitter(own);
+                }
+              });
+              Random own(stream + 1);
+              std::string back;
+              std::string buffer(7000, '\0');
+              while (back.size() < data.size()) {
+                const auto room =
+                    std::span(buffer).first(static_cast<std::size_t>(1 + own.below(7000)));
+                auto n = own.one_in(8) ? smarm::read(pair.reader(), room, own.micros(500))
+                                       : smarm::read(pair.reader(), room, kPatience);
+                if (n) {
+                  back.append(room.data(), *n);
+                } else if (n.error() != std::errc::timed_out) {
+                  throw std::system_error(n.error());
+                }
+              }
+              CHECK(writer.join());
+              if (back != data) throw std::runtime_error("the bytes are not those that were sent");
+            }));
       check_all(actors);
     });
   }
 
-  TEST_CASE("descriptor storm: pairs are made, waited on, killed and closed under the same few numbers") {
+  TEST_CASE(
+      "descriptor storm: pairs are made, waited on, killed and closed under the same few numbers") {
     storm([](Random& random) {
       for (int round = 0; round < scaled(600); ++round) {
         std::vector<smarm::JoinHandle> actors;
@@ -221,7 +233,8 @@ TEST_SUITE("stress wait") {
           for (int i = 0; i < 10; ++i) {
             const std::string text = pattern(static_cast<std::size_t>(1 + random.below(5000)));
             std::string back(text.size(), '\0');
-            if (!stream->write_all(bytes(text), kPatience) || !stream->read_exact(back, kPatience) || back != text)
+            if (!stream->write_all(bytes(text), kPatience) ||
+                !stream->read_exact(back, kPatience) || back != text)
               throw std::runtime_error("the bytes did not come back");
             jitter(random);
           }

@@ -22,7 +22,8 @@ TEST_SUITE("public actor") {
   }
 
   TEST_CASE("what a spawned callable returns is dropped") {
-    run_at_each_worker_count([] { CHECK(smarm::spawn([] { return std::string("unused"); }).join()); });
+    run_at_each_worker_count(
+        [] { CHECK(smarm::spawn([] { return std::string("unused"); }).join()); });
   }
 
   TEST_CASE("a spawned callable may be move-only and is destroyed once it has run") {
@@ -152,7 +153,9 @@ TEST_SUITE("public actor") {
   TEST_CASE("a dropped handle detaches: the actor goes on") {
     run_at_each_worker_count([] {
       auto [tx, rx] = smarm::channel<int>();
-      { auto dropped = smarm::spawn([tx = std::move(tx)] { (void)tx.send(7); }); }
+      {
+        auto dropped = smarm::spawn([tx = std::move(tx)] { (void)tx.send(7); });
+      }
       CHECK(rx.recv() == 7);
       CHECK(yield_until([] { return smarm::stats().live == 1; }));
     });
@@ -192,7 +195,8 @@ TEST_SUITE("public actor") {
         (void)rx.recv();
         throw std::runtime_error("early");
       });
-      auto joiner = smarm::spawn([early = std::move(early)]() mutable { CHECK_FALSE(early.join().has_value()); });
+      auto joiner = smarm::spawn(
+          [early = std::move(early)]() mutable { CHECK_FALSE(early.join().has_value()); });
       CHECK(yield_until_parked(joiner.pid()));
       CHECK(tx.send(0));
       CHECK(joiner.join());
@@ -242,17 +246,19 @@ TEST_SUITE("public actor") {
   TEST_CASE("a name and a stack of one's own") {
     run_at_each_worker_count([] {
       auto [tx, rx] = smarm::channel<int>();
-      auto handle = smarm::spawn({.name = "deep-one", .stack_size = 1 << 20}, [rx = std::move(rx)]() mutable {
-        // volatile: the array must really be there. 600 KiB would overflow a default stack.
-        volatile char big[600 * 1024];
-        for (std::size_t i = 0; i < sizeof big; i += 4096) big[i] = 1;
-        (void)rx.recv();
-      });
+      auto handle =
+          smarm::spawn({.name = "deep-one", .stack_size = 1 << 20}, [rx = std::move(rx)]() mutable {
+            // volatile: the array must really be there. 600 KiB would overflow a default stack.
+            volatile char big[600 * 1024];
+            for (std::size_t i = 0; i < sizeof big; i += 4096) big[i] = 1;
+            (void)rx.recv();
+          });
       std::vector<smarm_actor_info> actors(64);
       actors.resize(std::min(actors.size(), smarm_actor_list(actors.data(), actors.size())));
       bool found = false;
       for (const auto& a : actors)
-        found = found || (smarm::Pid(a.pid) == handle.pid() && std::string_view(a.name) == "deep-one");
+        found =
+            found || (smarm::Pid(a.pid) == handle.pid() && std::string_view(a.name) == "deep-one");
       CHECK(found);
       CHECK(tx.send(1));
       CHECK(handle.join());
@@ -261,7 +267,8 @@ TEST_SUITE("public actor") {
 
   TEST_CASE("outside an actor everything that needs one throws std::logic_error") {
     CHECK_THROWS_AS(static_cast<void>(smarm::spawn([] {})), std::logic_error);
-    CHECK_THROWS_AS(static_cast<void>(smarm::spawn_under(smarm::ROOT_PID, [] {})), std::logic_error);
+    CHECK_THROWS_AS(static_cast<void>(smarm::spawn_under(smarm::ROOT_PID, [] {})),
+                    std::logic_error);
     CHECK_THROWS_AS(static_cast<void>(smarm::self_pid()), std::logic_error);
     CHECK_THROWS_AS(smarm::yield_now(), std::logic_error);
     CHECK_THROWS_AS(smarm::park_current(), std::logic_error);

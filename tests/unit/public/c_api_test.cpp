@@ -64,8 +64,10 @@ TEST_SUITE("public c api") {
         int dropped = 0;
         smarm_actor* handle = nullptr;
         smarm_pid pid{};
-        CHECK(smarm_spawn(nullptr, &job_entry, make_job([](void*) { throw std::string("thrown in C++"); }, nullptr, &dropped),
-                          &handle, &pid) == SMARM_OK);
+        CHECK(smarm_spawn(
+                  nullptr, &job_entry,
+                  make_job([](void*) { throw std::string("thrown in C++"); }, nullptr, &dropped),
+                  &handle, &pid) == SMARM_OK);
         CHECK(smarm_actor_pid(handle).index == pid.index);
         smarm_exit* exit = nullptr;
         CHECK(smarm_join(handle, &exit) == SMARM_OK);
@@ -136,7 +138,9 @@ TEST_SUITE("public c api") {
         auto leader = [](void*) {
           CHECK(smarm_group() == 77);
           for (int i = 0; i < 5; ++i)
-            CHECK(smarm_spawn(nullptr, &job_entry, make_job([](void*) { (void)smarm_park(); }, nullptr), nullptr, nullptr) == SMARM_OK);
+            CHECK(smarm_spawn(nullptr, &job_entry,
+                              make_job([](void*) { (void)smarm_park(); }, nullptr), nullptr,
+                              nullptr) == SMARM_OK);
           (void)smarm_park();
         };
         smarm_spawn_options options{};
@@ -145,7 +149,8 @@ TEST_SUITE("public c api") {
         options.group = 77;
         smarm_actor* handle = nullptr;
         smarm_pid pid{};
-        CHECK(smarm_spawn(&options, &job_entry, make_job(leader, nullptr), &handle, &pid) == SMARM_OK);
+        CHECK(smarm_spawn(&options, &job_entry, make_job(leader, nullptr), &handle, &pid) ==
+              SMARM_OK);
         CHECK(yield_until([] { return smarm_group_count(77) == 6; }));
         CHECK(smarm_group_kill(77, pid) == 5);
         CHECK(yield_until([] { return smarm_group_count(77) == 1; }));

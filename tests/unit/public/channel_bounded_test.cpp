@@ -95,7 +95,8 @@ TEST_SUITE("public bounded channel") {
       tx = {};
       std::vector<int> next(kSenders);
       bool ordered = true;
-      while (auto m = rx.recv()) ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
+      while (auto m = rx.recv())
+        ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
       CHECK(ordered);
       for (int n : next) CHECK(n == kEach);
       for (auto& end : smarm::join_all(senders)) CHECK(end);

@@ -41,7 +41,8 @@ TEST_SUITE("public channel") {
       tx = {};
       std::array<int, kSenders> next{};
       bool ordered = true;
-      while (auto m = rx.recv()) ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
+      while (auto m = rx.recv())
+        ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
       CHECK(ordered);
       for (int n : next) CHECK(n == kEach);
       smarm::join_all(senders);
@@ -255,7 +256,8 @@ TEST_SUITE("public channel") {
       });
       std::array<int, kThreads> next{};
       bool ordered = true;
-      while (auto m = rx.recv()) ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
+      while (auto m = rx.recv())
+        ordered = ordered && m->second == next[static_cast<std::size_t>(m->first)]++;
       CHECK(ordered);
       for (int n : next) CHECK(n == kEach);
       CHECK(joiner.join());

@@ -28,7 +28,8 @@ TEST_SUITE("public exceptions") {
               got = e.what();
             }
             if (got != mine) throw std::logic_error("got the exception of " + got);
-            if (std::current_exception() || std::uncaught_exceptions()) throw std::logic_error("something is left in flight");
+            if (std::current_exception() || std::uncaught_exceptions())
+              throw std::logic_error("something is left in flight");
           }
         }));
       for (auto& end : smarm::join_all(actors)) {
@@ -69,7 +70,8 @@ TEST_SUITE("public exceptions") {
     });
   }
 
-  TEST_CASE("a destructor may park while an exception passes it, and uncaught_exceptions stays right") {
+  TEST_CASE(
+      "a destructor may park while an exception passes it, and uncaught_exceptions stays right") {
     run_at_each_worker_count([] {
       struct Parks {
         std::atomic<int>* wrong;

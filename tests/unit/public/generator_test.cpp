@@ -122,7 +122,8 @@ TEST_SUITE("public generator") {
       for (int i = 0; i < count; ++i) many.push_back(range(i, i + 5));
       bool right = true;
       for (int step = 0; step < 5; ++step)
-        for (int i = 0; i < count; ++i) right = right && many[static_cast<std::size_t>(i)].next() == i + step;
+        for (int i = 0; i < count; ++i)
+          right = right && many[static_cast<std::size_t>(i)].next() == i + step;
       CHECK(right);
       for (auto& g : many) CHECK_FALSE(g.next().has_value());
     });

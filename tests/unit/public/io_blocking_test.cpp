@@ -23,7 +23,8 @@ TEST_SUITE("public block_on_io") {
 
   TEST_CASE("it rethrows what the job throws, in the actor that asked") {
     run_at_each_worker_count([] {
-      CHECK_THROWS_WITH_AS(smarm::block_on_io([]() -> int { throw std::out_of_range("job"); }), "job", std::out_of_range);
+      CHECK_THROWS_WITH_AS(smarm::block_on_io([]() -> int { throw std::out_of_range("job"); }),
+                           "job", std::out_of_range);
       CHECK_THROWS_AS(smarm::block_on_io([] { throw 3; }), int);
     });
   }
@@ -42,7 +43,8 @@ TEST_SUITE("public block_on_io") {
     run_at(1, [] {
       std::promise<int> promise;
       auto peer = smarm::spawn([&promise] { promise.set_value(9); });
-      CHECK(smarm::block_on_io([future = promise.get_future()]() mutable { return future.get(); }) == 9);
+      CHECK(smarm::block_on_io(
+                [future = promise.get_future()]() mutable { return future.get(); }) == 9);
       CHECK(peer.join());
     });
   }
@@ -52,7 +54,8 @@ TEST_SUITE("public block_on_io") {
       std::latch all(8);
       std::vector<smarm::JoinHandle> actors;
       for (int i = 0; i < 8; ++i)
-        actors.push_back(smarm::spawn([&all] { smarm::block_on_io([&all] { all.arrive_and_wait(); }); }));
+        actors.push_back(
+            smarm::spawn([&all] { smarm::block_on_io([&all] { all.arrive_and_wait(); }); }));
       for (auto& end : smarm::join_all(actors)) CHECK(end);
     });
   }

@@ -22,10 +22,18 @@ class FdPair {
     std::signal(SIGPIPE, SIG_IGN);
     int result = -1;
     switch (kind) {
-      case pipe: result = ::pipe2(fd_, O_CLOEXEC); break;
-      case nonblocking_pipe: result = ::pipe2(fd_, O_CLOEXEC | O_NONBLOCK); break;
-      case socket: result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd_); break;
-      case nonblocking_socket: result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd_); break;
+      case pipe:
+        result = ::pipe2(fd_, O_CLOEXEC);
+        break;
+      case nonblocking_pipe:
+        result = ::pipe2(fd_, O_CLOEXEC | O_NONBLOCK);
+        break;
+      case socket:
+        result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd_);
+        break;
+      case nonblocking_socket:
+        result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd_);
+        break;
     }
     REQUIRE(result == 0);
   }
@@ -56,8 +64,8 @@ class FdPair {
   int fd_[2] = {-1, -1};
 };
 
-inline constexpr FdPair::Kind kEveryKind[] = {FdPair::pipe, FdPair::nonblocking_pipe, FdPair::socket,
-                                              FdPair::nonblocking_socket};
+inline constexpr FdPair::Kind kEveryKind[] = {FdPair::pipe, FdPair::nonblocking_pipe,
+                                              FdPair::socket, FdPair::nonblocking_socket};
 
 // Runs f(kind) for every kind of pair at every worker count.
 template <class F>

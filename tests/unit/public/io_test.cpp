@@ -47,7 +47,9 @@ TEST_SUITE("public io") {
     });
   }
 
-  TEST_CASE("a megabyte goes through, though neither end is O_NONBLOCK: a blocking fd never blocks the worker") {
+  TEST_CASE(
+      "a megabyte goes through, though neither end is O_NONBLOCK: a blocking fd never blocks the "
+      "worker") {
     for_each_kind([](FdPair::Kind kind) {
       FdPair pair(kind);
       const std::string data = pattern(1 << 20);
@@ -85,7 +87,8 @@ TEST_SUITE("public io") {
       REQUIRE_FALSE(writable.has_value());
       CHECK(writable.error() == std::errc::timed_out);
       // After a time-out the fd is as good as before.
-      auto waiter = smarm::spawn([fd = pair.writer()] { CHECK(smarm::wait_writable(fd, kPatience).has_value()); });
+      auto waiter = smarm::spawn(
+          [fd = pair.writer()] { CHECK(smarm::wait_writable(fd, kPatience).has_value()); });
       CHECK(yield_until_parked(waiter.pid()));
       std::string sink(1 << 16, '\0');
       while (smarm::read(pair.reader(), sink, 0ms)) {
@@ -153,14 +156,16 @@ TEST_SUITE("public io") {
       auto old_waiter = smarm::spawn([reader_number] {
         auto waited = smarm::wait_readable(reader_number, 300ms);
         REQUIRE_FALSE(waited.has_value());
-        CHECK((waited.error() == std::errc::timed_out || waited.error() == std::errc::bad_file_descriptor));
+        CHECK((waited.error() == std::errc::timed_out ||
+               waited.error() == std::errc::bad_file_descriptor));
       });
       CHECK(yield_until_parked(old_waiter.pid()));
       FdPair new_pair(kind);
       old_pair.close_reader();
       old_pair.close_writer();
       new_pair.take_numbers(reader_number, writer_number);
-      auto new_waiter = smarm::spawn([reader_number] { CHECK(smarm::wait_readable(reader_number, kPatience).has_value()); });
+      auto new_waiter = smarm::spawn(
+          [reader_number] { CHECK(smarm::wait_readable(reader_number, kPatience).has_value()); });
       CHECK(yield_until_parked(new_waiter.pid()));
       CHECK(smarm::write(writer_number, bytes("x"), kPatience) == 1u);
       CHECK(new_waiter.join());
@@ -260,7 +265,8 @@ TEST_SUITE("public io") {
             }
           });
           for (int i = 0; i < kRounds; ++i) {
-            const std::string text = pattern(static_cast<std::size_t>(i + 4)).substr(static_cast<std::size_t>(i));
+            const std::string text =
+                pattern(static_cast<std::size_t>(i + 4)).substr(static_cast<std::size_t>(i));
             CHECK(write_all(pair.reader(), text));
             CHECK(read_n(pair.reader(), 4) == text);
           }

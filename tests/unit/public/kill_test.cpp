@@ -229,7 +229,9 @@ TEST_SUITE("public kill") {
     });
   }
 
-  TEST_CASE("catch (...) that rethrows the forced unwind lets the kill pass; a typed catch never sees it") {
+  TEST_CASE(
+      "catch (...) that rethrows the forced unwind lets the kill pass; a typed catch never sees "
+      "it") {
     run_at_each_worker_count([] {
       std::atomic<bool> seen = false, typed = false;
       auto victim = smarm::spawn([&] {

@@ -25,14 +25,18 @@ struct FakeHost {
   static const smarm_plugin_host* table() {
     static const smarm_plugin_host host = {
         .struct_size = sizeof(smarm_plugin_host),
-        .config = [](void* self, std::size_t* n) { return *n = of(self).config.size(), of(self).config.c_str(); },
+        .config =
+            [](void* self, std::size_t* n) {
+              return *n = of(self).config.size(), of(self).config.c_str();
+            },
         .log =
             [](void* self, int level, const char* text, std::size_t n) {
               std::lock_guard lock(of(self).mutex);
               of(self).lines.emplace_back(level, std::string(text, n));
             },
         .stopping = [](void* self) { return of(self).stopping ? 1 : 0; },
-        .listener = [](void*, const char* name, std::size_t n) { return std::string_view(name, n) == "web" ? 17 : -1; },
+        .listener = [](void*, const char* name,
+                       std::size_t n) { return std::string_view(name, n) == "web" ? 17 : -1; },
         .publish =
             [](void* self, const char* name, std::size_t n, smarm_pid pid) {
               return of(self).names.emplace(std::string(name, n), pid).second ? 0 : -1;
@@ -79,7 +83,8 @@ TEST_SUITE("public plugin") {
     CHECK(ctx.lookup("absent") == std::nullopt);
   }
 
-  TEST_CASE("the stop signal is a channel: a message when the actor is asked to stop, then closed") {
+  TEST_CASE(
+      "the stop signal is a channel: a message when the actor is asked to stop, then closed") {
     run_at_each_worker_count([] {
       auto plugin = smarm::spawn([] {
         FakeHost host;
@@ -116,7 +121,8 @@ TEST_SUITE("public plugin") {
 
   TEST_CASE("the note holds what the loader compares") {
     static_assert(kNote.abi_major == SMARM_ABI_MAJOR && kNote.abi_minor == SMARM_ABI_MINOR);
-    static_assert(kNote.type == 1 && kNote.owner_size == 6 && kNote.restart == 2 && kNote.layout == 1);
+    static_assert(kNote.type == 1 && kNote.owner_size == 6 && kNote.restart == 2 &&
+                  kNote.layout == 1);
     static_assert(kNote.desc_size % 4 == 0 && sizeof(kNote) == 12 + 8 + kNote.desc_size);
     CHECK(std::memcmp(kNote.owner, "SMARM", 6) == 0);
     CHECK(std::string(kNote.name) == "sample");

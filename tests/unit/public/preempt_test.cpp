@@ -73,7 +73,8 @@ TEST_SUITE("public preempt") {
       auto hog = smarm::spawn([&] {
         std::map<std::string, std::string> map;
         int i = 0;
-        while (!released) map[std::string(40, static_cast<char>('a' + i++ % 26))] = std::string(100, 'x');
+        while (!released)
+          map[std::string(40, static_cast<char>('a' + i++ % 26))] = std::string(100, 'x');
         CHECK(map.size() <= 26);
       });
       auto peer = smarm::spawn([&] { released = true; });
@@ -135,7 +136,8 @@ TEST_SUITE("public preempt") {
     });
   }
 
-  TEST_CASE("an actor is not preempted while it holds a std::mutex, so two on a worker cannot deadlock") {
+  TEST_CASE(
+      "an actor is not preempted while it holds a std::mutex, so two on a worker cannot deadlock") {
     for_each_worker_count([](unsigned workers) {
       run_with(eager(workers), [] {
         std::mutex mutex;

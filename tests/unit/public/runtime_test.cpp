@@ -117,7 +117,8 @@ TEST_SUITE("public runtime") {
 
   TEST_CASE("a hundred runtimes come and go without leaving threads or descriptors") {
     auto threads = [] {
-      return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator{});
+      return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                           std::filesystem::directory_iterator{});
     };
     smarm::run([] {});  // what is made once per process
     const auto threads_before = threads();
@@ -234,7 +235,8 @@ TEST_SUITE("public runtime") {
         auto [tx, rx] = smarm::channel<int>();
         smarm_runtime_hold(runtime.raw());
         sender = std::thread([&runtime, tx = std::move(tx)]() mutable {
-          std::this_thread::sleep_for(30ms);  // the actor waits, and run must not take that for the end
+          std::this_thread::sleep_for(
+              30ms);  // the actor waits, and run must not take that for the end
           (void)tx.send(1);
           smarm_runtime_release(runtime.raw());
         });
@@ -274,7 +276,8 @@ TEST_SUITE("public runtime") {
   }
 
   TEST_CASE("work spreads: on several workers idle ones take over what one has too much of") {
-    // Each actor waits, without a safe-point, until another one runs at the same time: only a second worker helps.
+    // Each actor waits, without a safe-point, until another one runs at the same time: only a
+    // second worker helps.
     run_at(2, [] {
       std::atomic<int> present = 0;
       std::atomic<bool> gave_up = false;
@@ -358,10 +361,13 @@ TEST_SUITE("public config") {
   }
 
   TEST_CASE("what is out of range is refused with an error that names it") {
-    CHECK_THROWS_AS(static_cast<void>(smarm::init(smarm::Config::exact(1).alloc_interval(0))), std::invalid_argument);
-    CHECK_THROWS_AS(static_cast<void>(smarm::init(smarm::Config::exact(1).alloc_interval(2'000'000))),
+    CHECK_THROWS_AS(static_cast<void>(smarm::init(smarm::Config::exact(1).alloc_interval(0))),
                     std::invalid_argument);
-    CHECK_THROWS_AS(static_cast<void>(smarm::init(smarm::Config::exact(1'000'000))), std::invalid_argument);
+    CHECK_THROWS_AS(
+        static_cast<void>(smarm::init(smarm::Config::exact(1).alloc_interval(2'000'000))),
+        std::invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(smarm::init(smarm::Config::exact(1'000'000))),
+                    std::invalid_argument);
     std::string text;
     try {
       static_cast<void>(smarm::init(smarm::Config::exact(1).alloc_interval(0)));
@@ -372,7 +378,8 @@ TEST_SUITE("public config") {
   }
 
   TEST_CASE("timeslice and interval may be tuned while it runs") {
-    smarm::Runtime runtime = smarm::init(smarm::Config::exact(1).timeslice_cycles(1'000'000'000'000));
+    smarm::Runtime runtime =
+        smarm::init(smarm::Config::exact(1).timeslice_cycles(1'000'000'000'000));
     runtime.run([&runtime] {
       CHECK(smarm_runtime_tune(runtime.raw(), 1, 1000) == SMARM_OK);
       std::atomic<bool> released = false;

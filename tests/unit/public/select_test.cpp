@@ -99,16 +99,22 @@ TEST_SUITE("public select") {
         });
       };
       auto a = feed(tx1), b = feed(tx2);
-      auto closer = smarm::spawn([a = std::move(a), b = std::move(b), stop = std::move(stop)]() mutable {
-        smarm::join_all(a, b);
-        CHECK(stop.send('.'));
-      });
+      auto closer =
+          smarm::spawn([a = std::move(a), b = std::move(b), stop = std::move(stop)]() mutable {
+            smarm::join_all(a, b);
+            CHECK(stop.send('.'));
+          });
       long sum = 0;
       for (bool open = true; open;) {
         switch (smarm::select(rx1, rx2, stopped)) {
-          case 0: sum += rx1.try_recv().value_or(0); break;
-          case 1: sum += rx2.try_recv().value_or(0); break;
-          default: open = false;
+          case 0:
+            sum += rx1.try_recv().value_or(0);
+            break;
+          case 1:
+            sum += rx2.try_recv().value_or(0);
+            break;
+          default:
+            open = false;
         }
       }
       // The stop channel is the last position: it wins only when both streams are drained.

@@ -12,7 +12,9 @@ namespace {
 
 struct TcpWorld {
   smarm::TcpListener listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
-  auto connect() const { return smarm::TcpStream::connect("127.0.0.1", listener.port(), kPatience); }
+  auto connect() const {
+    return smarm::TcpStream::connect("127.0.0.1", listener.port(), kPatience);
+  }
 };
 
 struct UnixWorld {
@@ -47,7 +49,8 @@ smarm::JoinHandle serve(World& world, int count) {
     for (int i = 0; i < count; ++i) {
       auto stream = world.listener.accept(kPatience);
       REQUIRE(stream.has_value());
-      connections.push_back(smarm::spawn([stream = std::move(*stream)]() mutable { echo(std::move(stream)); }));
+      connections.push_back(
+          smarm::spawn([stream = std::move(*stream)]() mutable { echo(std::move(stream)); }));
     }
     for (auto& end : smarm::join_all(connections)) CHECK(end);
   });
@@ -57,7 +60,8 @@ smarm::JoinHandle serve(World& world, int count) {
 std::pair<smarm::TcpStream, smarm::TcpStream> tcp_pair() {
   TcpWorld world;
   auto [tx, rx] = smarm::channel<smarm::TcpStream>();
-  auto acceptor = smarm::spawn([&world, tx = std::move(tx)] { (void)tx.send(world.listener.accept(kPatience).value()); });
+  auto acceptor = smarm::spawn(
+      [&world, tx = std::move(tx)] { (void)tx.send(world.listener.accept(kPatience).value()); });
   auto client = world.connect().value();
   auto server = std::move(rx.recv().value());
   CHECK(acceptor.join());
@@ -113,7 +117,8 @@ TEST_SUITE("public sockets") {
     });
   }
 
-  TEST_CASE("a port in use, a refused connection and a bad address are errors that name the address") {
+  TEST_CASE(
+      "a port in use, a refused connection and a bad address are errors that name the address") {
     run_at_each_worker_count([] {
       auto listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
       const std::uint16_t port = listener.port();
@@ -127,7 +132,8 @@ TEST_SUITE("public sockets") {
       CHECK(refused.error().code == std::errc::connection_refused);
       CHECK(refused.error().operation == "connect");
       CHECK(refused.error().what().find(std::to_string(port)) != std::string::npos);
-      for (const char* bad : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:http", "[::1:80"}) {
+      for (const char* bad :
+           {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:http", "[::1:80"}) {
         CHECK_FALSE(smarm::TcpListener::bind(bad).has_value());
       }
     });
@@ -174,7 +180,8 @@ TEST_SUITE("public sockets") {
       {
         auto stream = std::make_shared<smarm::TcpStream>(world.connect().value());
         const std::string data = pattern(kTsan ? 1 << 20 : 8 << 20);
-        auto writer = smarm::spawn([stream, &data] { CHECK(stream->write_all(bytes(data), kPatience).has_value()); });
+        auto writer = smarm::spawn(
+            [stream, &data] { CHECK(stream->write_all(bytes(data), kPatience).has_value()); });
         std::string back(data.size(), '\0');
         CHECK(stream->read_exact(back, kPatience).has_value());
         CHECK(back == data);
@@ -184,7 +191,8 @@ TEST_SUITE("public sockets") {
     });
   }
 
-  TEST_CASE("a peer that has sent its last byte and reads late gets everything; nobody spins meanwhile") {
+  TEST_CASE(
+      "a peer that has sent its last byte and reads late gets everything; nobody spins meanwhile") {
     run_at_each_worker_count([] {
       auto [client, server] = tcp_pair();
       const std::string data = pattern(8 << 20);
@@ -323,7 +331,9 @@ TEST_SUITE("public sockets") {
       auto listener = smarm::TcpListener::adopt(raw);
       REQUIRE(listener.has_value());
       CHECK(listener->port() != 0);
-      auto client = smarm::spawn([port = listener->port()] { CHECK(smarm::TcpStream::connect("127.0.0.1", port, kPatience).has_value()); });
+      auto client = smarm::spawn([port = listener->port()] {
+        CHECK(smarm::TcpStream::connect("127.0.0.1", port, kPatience).has_value());
+      });
       CHECK(listener->accept(kPatience).has_value());
       CHECK(client.join());
     });

@@ -112,7 +112,8 @@ TEST_SUITE("public supervision") {
       });
       const smarm::Pid boss_pid = boss.pid();
       CHECK(is_ready.recv());
-      const smarm::Pid a = smarm::spawn_under(boss_pid, [] { throw std::runtime_error("a"); }).pid();
+      const smarm::Pid a =
+          smarm::spawn_under(boss_pid, [] { throw std::runtime_error("a"); }).pid();
       CHECK(smarm::pid_of(in.recv().value()) == a);
       const smarm::Pid b = smarm::spawn_under(boss_pid, {.name = "b"}, [] {}).pid();
       CHECK(smarm::pid_of(in.recv().value()) == b);
@@ -124,11 +125,13 @@ TEST_SUITE("public supervision") {
     });
   }
 
-  TEST_CASE("ROOT_PID drops signals, and so does a supervisor without a mailbox or one that has ended") {
+  TEST_CASE(
+      "ROOT_PID drops signals, and so does a supervisor without a mailbox or one that has ended") {
     run_at_each_worker_count([] {
       auto mailbox = supervise();
       CHECK_FALSE(smarm::spawn_under(smarm::ROOT_PID, [] { throw 1; }).join().has_value());
-      auto loner = smarm::spawn([] { CHECK(smarm::spawn([] { throw 1; }).join().error().type() == "int"); });
+      auto loner =
+          smarm::spawn([] { CHECK(smarm::spawn([] { throw 1; }).join().error().type() == "int"); });
       const smarm::Pid gone = loner.pid();
       CHECK(loner.join());
       auto first = mailbox.recv();

@@ -1,8 +1,8 @@
 // What the black-box tests share. They know the public headers and nothing else.
 //
-// Assertions inside actors are fine while they pass. Two rules follow from how doctest works: no CAPTURE
-// or INFO in an actor (they live in a thread_local, and an actor may change threads), and no CHECK around
-// a call in which the actor is to be killed (doctest would swallow the unwinding).
+// Assertions inside actors are fine while they pass. Two rules follow from how doctest works: no
+// CAPTURE or INFO in an actor (they live in a thread_local, and an actor may change threads), and
+// no CHECK around a call in which the actor is to be killed (doctest would swallow the unwinding).
 #pragma once
 
 #include <smarm/smarm.hpp>
@@ -117,8 +117,8 @@ class Counted {
 };
 
 inline std::size_t open_fds() {
-  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
-                                                std::filesystem::directory_iterator{}));
+  return static_cast<std::size_t>(std::distance(
+      std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{}));
 }
 
 // Runs f in a child process and returns its wait status: for what may end the process.

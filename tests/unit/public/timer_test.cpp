@@ -23,7 +23,8 @@ TEST_SUITE("public timer") {
   }
 
   TEST_CASE("sleepers wake in the order of their deadlines") {
-    // One worker, whose timers fire one after the other: no pause of the machine changes their order.
+    // One worker, whose timers fire one after the other: no pause of the machine changes their
+    // order.
     run_at(1, [] {
       std::vector<int> order;
       std::vector<smarm::JoinHandle> sleepers;
@@ -136,19 +137,22 @@ TEST_SUITE("public timer") {
     });
   }
 
-  TEST_CASE("ten thousand timers, half of them cancelled: each one fires or is cancelled, never both") {
+  TEST_CASE(
+      "ten thousand timers, half of them cancelled: each one fires or is cancelled, never both") {
     run_at_each_worker_count([] {
       constexpr int kTimers = kTsan ? 1000 : 10000;
       std::atomic<int> fired = 0;
       std::vector<smarm::Timer> timers;
       for (int i = 0; i < kTimers; ++i) {
-        smarm_timer* raw = smarm_timer_start((1 + i % 97) * 1'000'000, [](void* p) { ++*static_cast<std::atomic<int>*>(p); },
-                                             &fired);
+        smarm_timer* raw =
+            smarm_timer_start((1 + i % 97) * 1'000'000,
+                              [](void* p) { ++*static_cast<std::atomic<int>*>(p); }, &fired);
         REQUIRE(raw != nullptr);
         timers.emplace_back(raw);
       }
       int cancelled = 0;
-      for (int i = 0; i < kTimers; i += 2) cancelled += timers[static_cast<std::size_t>(i)].cancel();
+      for (int i = 0; i < kTimers; i += 2)
+        cancelled += timers[static_cast<std::size_t>(i)].cancel();
       CHECK(yield_until([&] { return fired + cancelled >= kTimers; }));
       for (auto& timer : timers) CHECK_FALSE(timer.cancel());
       CHECK(fired + cancelled == kTimers);

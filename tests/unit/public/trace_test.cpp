@@ -54,7 +54,8 @@ TEST_SUITE("public trace") {
       std::uint64_t expected = 0;
       bool right = true;
       for (const auto& e : events) {
-        right = right && e.a == expected && e.b == 2 * expected && smarm::Pid(e.pid) == pid && e.worker < workers;
+        right = right && e.a == expected && e.b == 2 * expected && smarm::Pid(e.pid) == pid &&
+                e.worker < workers;
         right = right && e.tsc >= last_tsc[e.worker];
         last_tsc[e.worker] = e.tsc;
         ++expected;
@@ -91,7 +92,8 @@ TEST_SUITE("public trace") {
       for (std::uint64_t i = 0; i < kMany; ++i) SMARM_TRACE("flood", i);
     });
     std::vector<trace::Event> all;
-    for (auto part = trace::read(); !part.empty(); part = trace::read()) all.insert(all.end(), part.begin(), part.end());
+    for (auto part = trace::read(); !part.empty(); part = trace::read())
+      all.insert(all.end(), part.begin(), part.end());
     std::erase_if(all, [](const trace::Event& e) { return std::string_view(e.name) != "flood"; });
     REQUIRE_FALSE(all.empty());
     CHECK(all.back().a == kMany - 1);
