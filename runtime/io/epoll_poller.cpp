@@ -3,6 +3,7 @@
 #include "runtime/base/assert.hpp"
 #include "runtime/sched/park.hpp"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,6 +33,24 @@ void wake_all(FdEntry& entry, Direction d) {
     const Ticket ticket = Ticket::unpack(a->wait_value);
     a->wait_value = 0;
     wake(ticket);
+  }
+}
+
+// In Actor::wait_value: the file that was waited on is not behind its number any more.
+constexpr std::uint64_t kFileGone = ~std::uint64_t{0};
+
+// Takes every waiter off but one, who came after the number had changed its meaning.
+void evict_others(FdEntry& entry, const Actor* keep) {
+  for (auto& list : entry.waiters) {
+    Actor* next = nullptr;
+    for (Actor* a = list.front(); a; a = next) {
+      next = a->wait_next;
+      if (a == keep) continue;
+      list.remove(*a);
+      const Ticket ticket = Ticket::unpack(a->wait_value);
+      a->wait_value = kFileGone;
+      wake(ticket);
+    }
   }
 }
 
@@ -96,7 +115,6 @@ void EpollPoller::dispatch(Worker&) {
     FdEntry& entry = *table_.get(fd);
     std::lock_guard lock(entry.mutex);
     if (entry.generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) continue;
-    if (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) entry.hung_up = true;
     if (event.events & kReadEvents) {
       entry.ready[kReadable] = true;
       wake_all(entry, kReadable);
@@ -113,11 +131,18 @@ void EpollPoller::dispatch(Worker&) {
 // ---- raw file descriptors ----
 
 // Arms the kernel for the waiters that are listed. The file behind the number may have changed since: then MOD says so, and ADD it is.
-int EpollPoller::register_raw(FdEntry& entry, int fd) {
+// Those who waited on the file before must not be woken by this one: they are told that theirs is gone.
+int EpollPoller::register_raw(FdEntry& entry, int fd, const Actor* newcomer) {
   epoll_event e{};
   e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) | (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
   e.data.u64 = event_data(fd, entry.generation);
-  if (entry.registered && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0) return 0;
+  if (entry.registered) {
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0) return 0;
+    if (errno == ENOENT && newcomer) {
+      evict_others(entry, newcomer);
+      e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) | (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
+    }
+  }
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) == 0 || (errno == EEXIST && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0)) {
     entry.registered = true;
     return 0;
@@ -127,7 +152,7 @@ int EpollPoller::register_raw(FdEntry& entry, int fd) {
 
 void EpollPoller::withdraw(FdEntry& entry, int fd) {
   if (entry.waiters[kReadable].front() || entry.waiters[kWritable].front()) {
-    if (register_raw(entry, fd) == 0) return;
+    if (register_raw(entry, fd, nullptr) == 0) return;
     wake_all(entry, kReadable);  // the file is gone: they find out by trying
     wake_all(entry, kWritable);
   }
@@ -141,6 +166,12 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
   Actor& self = *current_actor();
   if (self.dying) return ECANCELED;
   RuntimeCore& rt = current_worker()->runtime;
+  if (timeout_ns == 0) {  // a look, not a wait
+    pollfd p{fd, static_cast<short>(direction == kReadable ? POLLIN : POLLOUT), 0};
+    const int n = ::poll(&p, 1, 0);
+    if (n > 0) return p.revents & POLLNVAL ? EBADF : 0;
+    return n == 0 ? SMARM_E_TIMEOUT : errno;
+  }
   const std::uint64_t deadline = timeout_ns < 0 ? kNever : deadline_after(rt.clock().now_ns(), timeout_ns);
   CountedWait counted(rt);
   for (;;) {
@@ -150,24 +181,26 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
       if (entry->socket) return EBUSY;  // belongs to a socket object
       self.wait_value = ticket.pack();
       entry->waiters[direction].append(self);
-      if (int error = register_raw(*entry, fd)) {
+      if (int error = register_raw(*entry, fd, &self)) {
         entry->waiters[direction].remove(self);
         if (error == EPERM) return 0;  // a regular file: always ready
         return error;
       }
     }
     const Woken woken = wait(self, ticket, direction == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
-    bool happened;
+    bool happened, gone;
     {
       std::lock_guard lock(entry->mutex);
       happened = self.wait_value == 0;
-      if (!happened) {
+      gone = self.wait_value == kFileGone;
+      if (!happened && !gone) {
         entry->waiters[direction].remove(self);
         withdraw(*entry, fd);
       }
     }
     if (woken == Woken::killed) return kKilled;
     if (happened) return 0;
+    if (gone) return EBADF;
     if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
   }
 }
@@ -187,7 +220,6 @@ int EpollPoller::adopt(int fd, std::uint32_t& generation) {
   }
   entry->registered = true;
   entry->socket = true;
-  entry->hung_up = false;
   entry->ready[kReadable] = entry->ready[kWritable] = true;
   return 0;
 }
@@ -225,7 +257,7 @@ int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d, std:
     {
       std::lock_guard lock(entry.mutex);
       if (entry.generation != generation) return EBADF;
-      if (entry.ready[d] || entry.hung_up) return 0;
+      if (entry.ready[d]) return 0;
       self.wait_value = ticket.pack();
       entry.waiters[d].append(self);
     }

@@ -49,7 +49,7 @@ class EpollPoller final : public Poller {
   BlockingPool& blocking() { return blocking_; }
 
  private:
-  int register_raw(FdEntry& entry, int fd);
+  int register_raw(FdEntry& entry, int fd, const Actor* newcomer);
   void withdraw(FdEntry& entry, int fd);
 
   OwnedFd epoll_;

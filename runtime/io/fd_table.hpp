@@ -27,7 +27,6 @@ struct FdEntry {
   bool registered = false;                 // the kernel has it, as far as we know
   bool socket = false;                     // of the RAII types
   bool ready[2] = {true, true};            // sockets: an edge came since the last look
-  bool hung_up = false;                    // sockets: no further edge may come; always look
 };
 
 class FdTable {

@@ -114,11 +114,19 @@ int connect_socket(smarm_socket& s, const void* address, std::uint32_t length, s
   poller.clear_ready(s.fd, kWritable);
   if (::connect(s.fd, static_cast<const sockaddr*>(address), length) == 0) return poller.set_ready(s.fd, kWritable), 0;
   if (errno != EINPROGRESS && errno != EAGAIN) return errno;
-  if (int status = poller.wait_socket(s.fd, s.generation, kWritable, deadline_of(timeout_ns))) return status;
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
-  return error;
+  // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is proof.
+  for (const std::uint64_t deadline = deadline_of(timeout_ns);;) {
+    if (int status = poller.wait_socket(s.fd, s.generation, kWritable, deadline)) return status;
+    poller.clear_ready(s.fd, kWritable);
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
+    if (error) return error;
+    sockaddr_storage peer;
+    size = sizeof peer;
+    if (::getpeername(s.fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return poller.set_ready(s.fd, kWritable), 0;
+    if (errno != ENOTCONN) return errno;
+  }
 }
 
 }  // namespace smarm

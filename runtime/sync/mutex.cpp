@@ -46,13 +46,23 @@ bool MutexCore::take_or_queue(Actor& self, Ticket ticket, bool& queued, std::uin
 
 // Leaves the list, unless the lock was handed over meanwhile.
 int MutexCore::give_up(Actor& self, int status) {
+  bool handed_over;
+  Ticket next;
   {
     std::lock_guard guard(spin_);
-    if (self.wait_value != kHandedOver) {
+    handed_over = self.wait_value == kHandedOver;
+    if (!handed_over) {
       waiters_.remove(self);
-      if (!waiters_.front()) state_.fetch_and(~kWaiters, std::memory_order_relaxed);
-      return status;
+      if (!waiters_.front()) {
+        state_.fetch_and(~kWaiters, std::memory_order_relaxed);
+      } else if (!(state_.load(std::memory_order_relaxed) & kLocked)) {
+        next = Ticket::unpack(waiters_.front()->wait_value);  // the wake-up of the last unlock may have been ours: it goes on to the next
+      }
     }
+  }
+  if (!handed_over) {
+    wake(next);
+    return status;
   }
   if (status == SMARM_E_TIMEOUT) return SMARM_OK;
   unlock();
