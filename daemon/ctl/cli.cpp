@@ -28,7 +28,7 @@ constexpr const char* kExamples = R"(Examples:
   smarmctl restart echo              stop a plugin and start it again
   smarmctl revive echo               give a quarantined plugin a new set of restarts
   smarmctl --json plugins | jq -r '.result.plugins[] | select(.state == "quarantined") | .name'
-  smarmctl --socket /tmp/s.sock status
+  smarmctl --socket ./control.sock status
 
 With --json every command prints one document:
   {"v":1,"ok":true,"exit":0,"result":{...},"version":"..."}
@@ -41,16 +41,26 @@ Exit codes: 0 ok, 1 did not work, 2 usage or no such plugin, 3 smarmd unreachabl
 struct Help {
   const char* command;
   const char* about;
+  const char* more;
 };
 
 constexpr Help kHelp[] = {
-    {"status", "Show the daemon: state, plugins by state, actors, workers"},
-    {"plugins", "List every plugin with its state, restarts and last reason"},
-    {"plugin", "Show one plugin with its policy, image and last backtrace"},
-    {"reload", "Read the configuration again; all of it is applied or nothing"},
-    {"restart", "Stop a plugin and start it again"},
-    {"revive", "Start a quarantined or stopped plugin with a new set of restarts"},
-    {"version", "Show the versions of smarmctl and smarmd"},
+    {"status", "Show the daemon: state, plugins by state, actors, workers",
+     "The counters of a worker count since the start of the daemon; IDLE is the time it has "
+     "slept."},
+    {"plugins", "List every plugin with its state, restarts and last reason",
+     "For one state only:\n"
+     "  smarmctl --json plugins | jq -r '.result.plugins[] | select(.state == \"quarantined\") | "
+     ".name'"},
+    {"plugin", "Show one plugin with its policy, image and last backtrace",
+     "Example: smarmctl plugin echo"},
+    {"reload", "Read the configuration again; all of it is applied or nothing",
+     "Waits for the result. 4: it is invalid and nothing was changed; each error is named.\n"
+     "5: it is valid, but some keys need a restart of smarmd; they are named."},
+    {"restart", "Stop a plugin and start it again", "Example: smarmctl restart echo"},
+    {"revive", "Start a quarantined or stopped plugin with a new set of restarts",
+     "Example: smarmctl revive crashy"},
+    {"version", "Show the versions of smarmctl and smarmd", ""},
 };
 
 struct Options {
@@ -76,6 +86,8 @@ void declare(CLI::App& app, Options& options) {
   app.fallthrough();  // `smarmctl status --json` means the same as `smarmctl --json status`
   for (const Help& help : kHelp) {
     CLI::App* command = app.add_subcommand(help.command, help.about);
+    command->footer(std::string(help.more) +
+                    "\n--socket, --json and --timeout: see smarmctl --help");
     const CommandInfo* info = find_command(help.command);
     if (info && info->takes_name)
       command->add_option("NAME", options.plugin, "The plugin, as `smarmctl plugins` names it")
@@ -83,17 +95,20 @@ void declare(CLI::App& app, Options& options) {
   }
 }
 
-// "restrat" -> did you mean "restart"?
-std::string suggest_command(int argc, const char* const* argv) {
-  std::vector<std::string> names;
-  for (const Help& help : kHelp) names.emplace_back(help.command);
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word.starts_with('-') || find_command(word)) continue;
-    if (const auto best = configuration::nearest(word, names))
-      return "  did you mean \"" + *best + "\"?\n";
+// What to say when the first word is no command: "restrat" -> did you mean "restart"?
+std::string name_unknown_command(int argc, const char* const* argv) {
+  int i = 1;
+  while (i < argc && argv[i][0] == '-') {
+    const std::string_view option = argv[i];
+    i += option == "--socket" || option == "--timeout" ? 2 : 1;
   }
-  return "";
+  if (i >= argc || find_command(argv[i])) return "";
+  std::vector<std::string> names;
+  names.reserve(std::size(kHelp));
+  for (const Help& help : kHelp) names.emplace_back(help.command);
+  const auto best = configuration::nearest(argv[i], names);
+  return "there is no command \"" + render_words(argv[i]) + "\"" +
+         (best ? ", did you mean \"" + *best + "\"?" : "");
 }
 
 std::int64_t now_ms() {
@@ -135,8 +150,9 @@ int run_smarmctl(int argc, const char* const* argv, std::ostream& out, std::ostr
   } catch (const CLI::Success& help) {
     return app.exit(help, out, err);
   } catch (const CLI::ParseError& error) {
-    err << "smarmctl: " << error.what() << "\n"
-        << suggest_command(argc, argv) << "  smarmctl --help shows the commands with examples\n";
+    const std::string unknown = name_unknown_command(argc, argv);
+    err << "smarmctl: " << (unknown.empty() ? error.what() : unknown)
+        << "\n  smarmctl --help shows the commands with examples\n";
     return kExitUsage;
   }
 

@@ -34,6 +34,7 @@ std::string seconds_text(Milliseconds ms) {
 std::string quoted_reason(const EndReport& end) {
   if (end.kind == EndKind::exit) return "it ended by itself";
   if (end.kind == EndKind::killed) return "it was killed";
+  if (end.kind == EndKind::stopped) return "it was asked to stop";
   return end.type.empty() ? end.reason : end.reason + " (" + end.type + ")";
 }
 

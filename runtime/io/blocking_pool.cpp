@@ -73,7 +73,11 @@ void BlockingPool::thread_main() {
 
 int BlockingPool::run(void (*fn)(void*), void* arg) {
   Actor& self = *current_actor();
-  if (self.dying) return ECANCELED;
+  if (self.dying) {  // it cannot wait any more, but a destructor may need its job done
+    OutsideSection user_code;
+    fn(arg);
+    return 0;
+  }
   RuntimeCore& rt = current_worker()->runtime;
   const Ticket ticket = begin_wait(self);
   {

@@ -176,6 +176,7 @@ void DaemonProcess::start_ready(const std::vector<std::string>& more,
 }
 
 bool DaemonProcess::running() {
+  notifications();  // as the service manager would: a full socket blocks who notifies
   if (pid_ > 0 && !exit_) exit_ = try_wait(pid_);
   return pid_ > 0 && !exit_;
 }
@@ -232,7 +233,8 @@ Output DaemonProcess::ctl(std::vector<std::string> arguments) const {
 Json DaemonProcess::plugin(const std::string& name) const {
   const Output output = ctl({"--json", "plugins"});
   REQUIRE_MESSAGE(output.exit == 0, output.err << output.out);
-  for (const Json& p : output.json().at("result").at("plugins")) {
+  const Json document = output.json();  // kept: a range-for does not keep the temporary that it reaches into
+  for (const Json& p : document.at("result").at("plugins")) {
     if (p.at("name") == name) return p;
   }
   return nullptr;

@@ -96,7 +96,9 @@ class [[nodiscard("a dropped JoinHandle detaches the actor; say (void) when that
   std::expected<void, JoinError> join() {
     if (!raw_) throw std::logic_error("join: the handle is empty or was joined already");
     smarm_exit* exit = nullptr;
-    if (int status = smarm_join(raw_, &exit)) detail::throw_status(status, "join");
+    const int status = smarm_join(raw_, &exit);
+    if (status == SMARM_E_DYING) return std::unexpected(JoinError(detail::ExitRecord()));  // in a destructor of a killed actor
+    if (status) detail::throw_status(status, "join");
     raw_ = nullptr;
     if (exit) return std::unexpected(JoinError(detail::ExitRecord(exit)));
     return {};
@@ -183,16 +185,16 @@ inline Pid self_pid() {
 }
 // To the tail of the run queue. An explicit safe-point.
 inline void yield_now() {
-  if (int s = smarm_yield()) detail::throw_status(s, "yield_now");
+  if (int s = smarm_yield(); s && s != SMARM_E_DYING) detail::throw_status(s, "yield_now");
 }
 // Waits for at least the time. Parks.
 template <class Rep, class Period>
 void sleep(std::chrono::duration<Rep, Period> d) {
-  if (int s = smarm_sleep(detail::to_ns(d))) detail::throw_status(s, "sleep");
+  if (int s = smarm_sleep(detail::to_ns(d)); s && s != SMARM_E_DYING) detail::throw_status(s, "sleep");
 }
 // Waits for unpark(self). An unpark that came first is remembered (once) and makes this return at once; there are no other wake-ups.
 inline void park_current() {
-  if (int s = smarm_park()) detail::throw_status(s, "park_current");
+  if (int s = smarm_park(); s && s != SMARM_E_DYING) detail::throw_status(s, "park_current");
 }
 // False when the actor has ended.
 inline bool unpark(Pid pid) { return smarm_unpark(pid.raw()) == SMARM_OK; }

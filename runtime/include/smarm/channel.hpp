@@ -203,7 +203,7 @@ std::optional<std::size_t> select_timeout(Duration d, Receiver<T>&... receivers)
 }
 template <class... T>
 std::size_t select(Receiver<T>&... receivers) {
-  return *select_timeout(Duration::max(), receivers...);
+  return select_timeout(Duration::max(), receivers...).value_or(0);  // none only while the caller is being killed
 }
 
 // From now on the ends of supervisor's children arrive there. The registration holds a sender until the supervisor ends or registers another.

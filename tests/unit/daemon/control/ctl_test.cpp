@@ -217,6 +217,8 @@ TEST_CASE("smarmctl: usage errors end with 2 and say what is wrong") {
   const Result misspelt = run({"restrat", "echo"});
   CHECK(misspelt.exit == 2);
   CHECK(misspelt.err.find("did you mean \"restart\"?") != std::string::npos);
+  CHECK(run({"--timeout", "5", "xyzzy"}).err.find("there is no command \"xyzzy\"") !=
+        std::string::npos);
   CHECK(misspelt.out.empty());
 }
 

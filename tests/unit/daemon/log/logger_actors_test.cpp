@@ -27,7 +27,8 @@ TEST_CASE("logger: actors that are preempted at every allocation log without wai
     options.format = LogFormat::json;
     Logger logger(options);
 
-    smarm::init(smarm::Config::exact(workers).alloc_interval(1).timeslice_cycles(1)).run([&logger] {
+    smarm::Runtime runtime(smarm::Config::exact(workers).alloc_interval(1).timeslice_cycles(1000));
+    runtime.run([&logger] {
       for (int a = 0; a < kActors; ++a) {
         (void)smarm::spawn([&logger, a] {
           for (int i = 0; i < kEach; ++i) {
@@ -48,5 +49,6 @@ TEST_CASE("logger: actors that are preempted at every allocation log without wai
     }
     CHECK(in_order);
     CHECK(logger.stats().lost == 0);
+    CHECK(runtime.stats().total.preempted_alloc > 0);  // else this test has shown nothing
   }
 }
