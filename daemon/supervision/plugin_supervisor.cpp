@@ -225,9 +225,9 @@ void PluginSupervisor::restart(const std::string& plugin, Reply reply) {
 void PluginSupervisor::revive(const std::string& plugin, Reply reply) {
   PluginRecord* r = find(plugin);
   if (refuse_command(plugin, r, reply)) return;
-  if (r->state() != quarantined) {
+  if (r->state() != quarantined && r->state() != stopped) {
     reply.fail(codes::kRefused,
-               plugin + " is " + std::string(to_string(r->state())) + ", not quarantined",
+               plugin + " is " + std::string(to_string(r->state())) + ", not quarantined or stopped",
                "`smarmctl restart " + plugin + "` starts a plugin anew");
     return;
   }

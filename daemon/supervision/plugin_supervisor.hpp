@@ -68,6 +68,7 @@ class PluginSupervisor {
   void signalled(const smarm::Signal& signal);
 
   void restart(const std::string& plugin, Reply reply);
+  // Starts a quarantined or stopped plugin with its whole budget.
   void revive(const std::string& plugin, Reply reply);
   // Takes new policies over. Restarts the plugins whose own configuration changed.
   void apply(Config config);

@@ -13,22 +13,26 @@ using namespace integration;
 
 namespace {
 
-std::string http_get(const std::string& address, const std::string& path) {
-  const auto colon = address.rfind(':');
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
-  ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
+std::string exchange(const sockaddr_in& to, const std::string& request) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
-  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
   REQUIRE(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
+  ::shutdown(fd, SHUT_WR);
   std::string answer;
   char buffer[4096];
   for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0;)
     answer.append(buffer, static_cast<std::size_t>(n));
   ::close(fd);
   return answer;
+}
+
+std::string http_get(const std::string& address, const std::string& path) {
+  const auto colon = address.rfind(':');
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
+  ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
+  return exchange(to, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 }  // namespace
@@ -106,6 +110,27 @@ TEST_SUITE("control") {
     CHECK(page.find("smarm_actors{plugin=\"family\"} 4") != std::string::npos);
     CHECK(page.find("smarm_plugin_state{plugin=\"family\",state=\"running\"} 1") !=
           std::string::npos);
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("a listening socket that the service manager passes reaches the plugin by its name") {
+    const int listening = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    auto* raw = reinterpret_cast<sockaddr*>(&address);
+    REQUIRE(::bind(listening, raw, length) == 0);
+    REQUIRE(::listen(listening, 16) == 0);
+    REQUIRE(::getsockname(listening, raw, &length) == 0);
+    DaemonProcess d;
+    d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
+    d.start_activated(listening, "echo");
+    ::close(listening);
+    CHECK(exchange(address, "hello") == "hello");
+    // A new life of the plugin gets the socket again.
+    CHECK(d.ctl({"restart", "echo"}).exit == 0);
+    CHECK(exchange(address, "again") == "again");
     CHECK(d.stop() == 0);
   }
 

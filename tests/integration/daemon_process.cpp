@@ -46,12 +46,14 @@ struct Child {
     envp.push_back(nullptr);
   }
 
-  pid_t spawn(const fs::path& out, const fs::path& err) {
+  // `passed`, when it is a descriptor, becomes the child's number 3.
+  pid_t spawn(const fs::path& out, const fs::path& err, int passed = -1) {
     posix_spawn_file_actions_t files;
     ::posix_spawn_file_actions_init(&files);
     ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (passed >= 0) ::posix_spawn_file_actions_adddup2(&files, passed, 3);
     pid_t pid = -1;
     const int error = ::posix_spawn(&pid, argv[0], &files, nullptr, argv.data(), envp.data());
     ::posix_spawn_file_actions_destroy(&files);
@@ -168,6 +170,19 @@ void DaemonProcess::start(const std::vector<std::string>& more,
   pid_ = Child(std::move(arguments), all).spawn(directory_ / "log", directory_ / "log");
 }
 
+void DaemonProcess::start_activated(int socket, const std::string& name) {
+  REQUIRE_FALSE(running());
+  if (!fs::exists(config_file())) write_config();
+  // The shell's pid is the daemon's, which LISTEN_PID has to name.
+  const std::string script =
+      "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=" + name + " exec \"$0\" --config \"$1\"";
+  exit_.reset();
+  pid_ = Child({"/bin/sh", "-c", script, SMARMD_PROGRAM, config_file().native()},
+               {{"NOTIFY_SOCKET", (directory_ / "notify.sock").native()}})
+             .spawn(directory_ / "log", directory_ / "log", socket);
+  wait_log("daemon.ready");
+}
+
 void DaemonProcess::start_ready(const std::vector<std::string>& more,
                                 const std::map<std::string, std::string>& environment) {
   const std::size_t before = logged("daemon.ready").size();
@@ -233,7 +248,8 @@ Output DaemonProcess::ctl(std::vector<std::string> arguments) const {
 Json DaemonProcess::plugin(const std::string& name) const {
   const Output output = ctl({"--json", "plugins"});
   REQUIRE_MESSAGE(output.exit == 0, output.err << output.out);
-  const Json document = output.json();  // kept: a range-for does not keep the temporary that it reaches into
+  const Json document =
+      output.json();  // kept: a range-for does not keep the temporary that it reaches into
   for (const Json& p : document.at("result").at("plugins")) {
     if (p.at("name") == name) return p;
   }

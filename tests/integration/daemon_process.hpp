@@ -56,6 +56,8 @@ class DaemonProcess {
              const std::map<std::string, std::string>& environment = {});
   void start_ready(const std::vector<std::string>& more_arguments = {},
                    const std::map<std::string, std::string>& environment = {});
+  // Starts the daemon as a service manager does that passes it a listening socket under that name.
+  void start_activated(int socket, const std::string& name);
   void signal(int number) const;
   // The exit code; 128 + number when a signal ended it.
   int wait_exit(milliseconds limit = kPatience);

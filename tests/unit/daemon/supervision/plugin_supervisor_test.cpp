@@ -527,6 +527,31 @@ TEST_CASE("a quarantined plugin refuses restart, and revive gives it its whole b
   CHECK(w.state("p") == "backing_off");
 }
 
+TEST_CASE("a stopped plugin can be revived, a refused one restarted: it is loaded again") {
+  PluginOverride o;
+  o.restart = RestartType::temporary;
+  World w(with_override("p", o));
+  w.up({"p"});
+  w.panic("p");
+  REQUIRE(w.state("p") == "stopped");
+  w.supervisor.revive("p", w.reply());
+  CHECK(w.state("p") == "running");
+  CHECK(w.answers.back().at("ok") == true);
+
+  w.supervisor.files_changed({World::file("q")});
+  w.fail_load("is damaged");
+  REQUIRE(w.state("q") == "refused");
+  w.supervisor.restart("q", w.reply());
+  CHECK(w.state("q") == "loading");
+  w.fail_load("is still damaged");
+  CHECK(w.answers.back().at("error").at("message").get<std::string>().find("is still damaged") !=
+        std::string::npos);
+  w.supervisor.restart("q", w.reply());
+  w.answer_load();
+  CHECK(w.state("q") == "running");
+  CHECK(w.answers.back().at("ok") == true);
+}
+
 TEST_CASE("a quarantined plugin is revived by a new image, not by the same bytes") {
   PluginOverride o;
   o.max_restarts = 0;

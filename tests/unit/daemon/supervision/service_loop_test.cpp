@@ -107,11 +107,11 @@ TEST_CASE("notifications arrive in order, the queued ones too when the loop ends
   Seen seen;
   {
     const auto loop = seen.start();
-    for (int i = 0; i < 50; ++i) loop->notify("STATUS=" + std::to_string(i));
+    for (int i = 0; i < 8; ++i) loop->notify("STATUS=" + std::to_string(i));
   }
   const auto all = manager.received();
-  REQUIRE(all.size() == 50);
-  for (int i = 0; i < 50; ++i)
+  REQUIRE(all.size() == 8);
+  for (int i = 0; i < 8; ++i)
     CHECK(all[static_cast<std::size_t>(i)] == "STATUS=" + std::to_string(i));
 }
 
