@@ -13,7 +13,7 @@ using namespace integration;
 
 namespace {
 
-std::string exchange(const sockaddr_in& to, const std::string& request) {
+std::string tcp_exchange(const sockaddr_in& to, const std::string& request) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
   REQUIRE(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
@@ -32,7 +32,7 @@ std::string http_get(const std::string& address, const std::string& path) {
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
   ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
-  return exchange(to, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  return tcp_exchange(to, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 }  // namespace
@@ -127,10 +127,10 @@ TEST_SUITE("control") {
     d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
     d.start_activated(listening, "echo");
     ::close(listening);
-    CHECK(exchange(address, "hello") == "hello");
+    CHECK(tcp_exchange(address, "hello") == "hello");
     // A new life of the plugin gets the socket again.
     CHECK(d.ctl({"restart", "echo"}).exit == 0);
-    CHECK(exchange(address, "again") == "again");
+    CHECK(tcp_exchange(address, "again") == "again");
     CHECK(d.stop() == 0);
   }
 
