@@ -39,14 +39,10 @@ std::string text_of(const std::optional<Json>& value) {
 
 RestartType wish_or(smarm::plugin::Restart wish, RestartType otherwise) {
   switch (wish) {
-    case smarm::plugin::Restart::permanent:
-      return RestartType::permanent;
-    case smarm::plugin::Restart::transient:
-      return RestartType::transient;
-    case smarm::plugin::Restart::temporary:
-      return RestartType::temporary;
-    case smarm::plugin::Restart::by_config:
-      break;
+    case smarm::plugin::Restart::permanent: return RestartType::permanent;
+    case smarm::plugin::Restart::transient: return RestartType::transient;
+    case smarm::plugin::Restart::temporary: return RestartType::temporary;
+    case smarm::plugin::Restart::by_config: break;
   }
   return otherwise;
 }

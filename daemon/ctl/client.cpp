@@ -65,8 +65,7 @@ ControlError explain(const std::string& socket, int error) {
           "smarmd does not run: nobody answers on " + socket,
           "start it (systemctl start smarmd); systemctl status smarmd says why it ended");
     case EACCES:
-    case EPERM:
-      return explain_denied(socket);
+    case EPERM: return explain_denied(socket);
     case ENAMETOOLONG:
       return unreachable(socket + " is too long for a socket's path (107 bytes)",
                          "name another with --socket PATH");

@@ -22,7 +22,7 @@ namespace smarmd {
 namespace {
 
 constexpr std::size_t kGather = std::size_t{64} * 1024;  // bytes that are written in one call
-constexpr int kPatienceMs = 1000;           // for a non-blocking fd that takes nothing
+constexpr int kPatienceMs = 1000;                        // for a non-blocking fd that takes nothing
 
 bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -42,14 +42,10 @@ bool write_all(int fd, std::string_view bytes) {
 std::string_view colour_of(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::trace:
-    case spdlog::level::debug:
-      return "\033[2m";
-    case spdlog::level::info:
-      return "\033[32m";
-    case spdlog::level::warn:
-      return "\033[33m";
-    default:
-      return "\033[31m";
+    case spdlog::level::debug: return "\033[2m";
+    case spdlog::level::info: return "\033[32m";
+    case spdlog::level::warn: return "\033[33m";
+    default: return "\033[31m";
   }
 }
 

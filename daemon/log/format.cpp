@@ -61,16 +61,11 @@ void append_value(std::string& out, const FieldValue& value) {
 int syslog_priority(Level level) {
   switch (level) {
     case Level::trace:
-    case Level::debug:
-      return 7;
-    case Level::info:
-      return 6;
-    case Level::warn:
-      return 4;
-    case Level::error:
-      return 3;
-    case Level::critical:
-      return 2;
+    case Level::debug: return 7;
+    case Level::info: return 6;
+    case Level::warn: return 4;
+    case Level::error: return 3;
+    case Level::critical: return 2;
   }
   return 6;
 }

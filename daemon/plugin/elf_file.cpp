@@ -37,33 +37,22 @@ std::expected<std::string, std::string> read_bytes(int fd, std::uint64_t offset,
 
 std::string machine_name(std::uint16_t machine) {
   switch (machine) {
-    case EM_386:
-      return "32-bit x86";
-    case EM_AARCH64:
-      return "ARM64";
-    case EM_ARM:
-      return "ARM";
-    case EM_RISCV:
-      return "RISC-V";
-    case EM_PPC64:
-      return "PowerPC64";
-    case EM_S390:
-      return "S/390";
-    default:
-      return "machine type " + std::to_string(machine);
+    case EM_386: return "32-bit x86";
+    case EM_AARCH64: return "ARM64";
+    case EM_ARM: return "ARM";
+    case EM_RISCV: return "RISC-V";
+    case EM_PPC64: return "PowerPC64";
+    case EM_S390: return "S/390";
+    default: return "machine type " + std::to_string(machine);
   }
 }
 
 std::string wrong_type(std::uint16_t type) {
   switch (type) {
-    case ET_REL:
-      return "is an object file, not a shared object: link it with -shared";
-    case ET_EXEC:
-      return "is an executable, not a shared object: build it with -shared -fPIC";
-    case ET_CORE:
-      return "is a core dump, not a shared object";
-    default:
-      return "is not a shared object (ELF type " + std::to_string(type) + ")";
+    case ET_REL: return "is an object file, not a shared object: link it with -shared";
+    case ET_EXEC: return "is an executable, not a shared object: build it with -shared -fPIC";
+    case ET_CORE: return "is a core dump, not a shared object";
+    default: return "is not a shared object (ELF type " + std::to_string(type) + ")";
   }
 }
 
@@ -124,7 +113,7 @@ std::expected<std::vector<T>, std::string> ElfFile::read_array(std::uint64_t off
 }
 
 std::expected<ElfFile, std::string> ElfFile::open(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return std::unexpected("cannot be read: " + errno_text(errno));
   if (!S_ISREG(status.st_mode)) return std::unexpected("is not a regular file");
   ElfFile file(fd, static_cast<std::uint64_t>(status.st_size));
@@ -272,29 +261,14 @@ std::expected<ElfFile::Tables, std::string> ElfFile::dynamic_tables() const {
   for (const Elf64_Dyn& entry : *entries) {
     if (entry.d_tag == DT_NULL) break;
     switch (entry.d_tag) {
-      case DT_SYMTAB:
-        tables.symbols = entry.d_un.d_ptr;
-        break;
-      case DT_STRTAB:
-        tables.strings = entry.d_un.d_ptr;
-        break;
-      case DT_STRSZ:
-        tables.strings_size = entry.d_un.d_val;
-        break;
-      case DT_GNU_HASH:
-        tables.gnu_hash = entry.d_un.d_ptr;
-        break;
-      case DT_HASH:
-        tables.hash = entry.d_un.d_ptr;
-        break;
-      case DT_FLAGS:
-        tables.flags = entry.d_un.d_val;
-        break;
-      case DT_FLAGS_1:
-        tables.flags_1 = entry.d_un.d_val;
-        break;
-      default:
-        break;
+      case DT_SYMTAB: tables.symbols = entry.d_un.d_ptr; break;
+      case DT_STRTAB: tables.strings = entry.d_un.d_ptr; break;
+      case DT_STRSZ: tables.strings_size = entry.d_un.d_val; break;
+      case DT_GNU_HASH: tables.gnu_hash = entry.d_un.d_ptr; break;
+      case DT_HASH: tables.hash = entry.d_un.d_ptr; break;
+      case DT_FLAGS: tables.flags = entry.d_un.d_val; break;
+      case DT_FLAGS_1: tables.flags_1 = entry.d_un.d_val; break;
+      default: break;
     }
   }
   return tables;

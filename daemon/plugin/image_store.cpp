@@ -94,7 +94,7 @@ bool trusted_owner(uid_t owner) { return owner == 0 || owner == ::geteuid(); }
 std::expected<UniqueFd, std::string> open_source(const fs::path& source, std::uint64_t limit,
                                                  struct stat& status) {
   const fs::path directory = source.has_parent_path() ? source.parent_path() : fs::path(".");
-  struct stat around {};
+  struct stat around{};
   if (::stat(directory.c_str(), &around) != 0)
     return failure("is in a directory that cannot be read", errno);
   if (auto ok = check_ownership(directory, around); !ok)
@@ -115,13 +115,13 @@ std::expected<void, std::string> prepare_directory(const fs::path& directory) {
   if (error)
     return Failure("cannot make the image directory " + directory.string() + ": " +
                    error.message() + "; give the daemon a state directory that it may write");
-  struct stat status {};
+  struct stat status{};
   if (::stat(directory.c_str(), &status) != 0)
     return failure("cannot read the image directory " + directory.string(), errno);
   if (auto ok = check_ownership(directory, status); !ok)
     return Failure("the image directory " + directory.string() + " " + ok.error());
   if (status.st_uid == ::geteuid()) ::chmod(directory.c_str(), 0700);
-  struct statvfs mount {};
+  struct statvfs mount{};
   if (::statvfs(directory.c_str(), &mount) == 0 && (mount.f_flag & ST_NOEXEC)) {
     return Failure("the image directory " + directory.string() +
                    " is on a file system mounted noexec: plugins cannot be loaded from it; choose "
@@ -182,7 +182,7 @@ std::expected<std::unique_ptr<ImageStore>, std::string> ImageStore::open(
 
 std::expected<std::optional<PrivateImage>, std::string> ImageStore::admit(
     const fs::path& source, std::optional<std::uint64_t> running) {
-  struct stat before {};
+  struct stat before{};
   const auto from = open_source(source, options_.max_file_bytes, before);
   if (!from) return Failure(from.error());
 
@@ -192,7 +192,7 @@ std::expected<std::optional<PrivateImage>, std::string> ImageStore::admit(
   const auto hash = copy_bytes(from->get(), to.get(), options_.max_file_bytes);
   if (!hash) return Failure(hash.error());
   if (running == *hash) return std::nullopt;
-  struct stat after {};
+  struct stat after{};
   if (::fstat(from->get(), &after) != 0 || !same_version(before, after))
     return Failure("is still being written: it is tried again when that is done");
 

@@ -25,7 +25,7 @@ std::vector<fs::path> plugin_files(const fs::path& directory) {
 }
 
 std::optional<FileSignature> signature_of(const fs::path& file) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
   const auto ns = [](const timespec& t) {
     return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;

@@ -25,7 +25,7 @@ constexpr std::uint32_t kEntries = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_
 // A link (symbolic or hard) is complete as soon as it is there. A new file of its own is not: its
 // IN_CLOSE_WRITE follows.
 bool complete_when_created(const fs::path& path) {
-  struct stat status {};
+  struct stat status{};
   return ::lstat(path.c_str(), &status) == 0 && (S_ISLNK(status.st_mode) || status.st_nlink > 1);
 }
 
@@ -35,7 +35,7 @@ std::string watch_error(int error) {
 }
 
 bool is_there(const fs::path& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) == 0;
 }
 

@@ -46,12 +46,9 @@ std::string what_brings_up(std::string_view need, PluginState state) {
   switch (state) {
     case PluginState::quarantined:
       return "run `smarmctl revive " + n + "` or install a good image of it";
-    case PluginState::disabled:
-      return "enable it: /plugins/overrides/" + n + "/enabled";
-    case PluginState::stopped:
-      return "run `smarmctl restart " + n + "`";
-    default:
-      return "see why in `smarmctl plugins`";
+    case PluginState::disabled: return "enable it: /plugins/overrides/" + n + "/enabled";
+    case PluginState::stopped: return "run `smarmctl restart " + n + "`";
+    default: return "see why in `smarmctl plugins`";
   }
 }
 
@@ -75,8 +72,7 @@ NeedsAnswer check_needs(std::string_view name, const std::vector<std::string>& n
   for (const std::string& need : needs) {
     const PluginState state = *view.state(need);
     switch (state) {
-      case PluginState::running:
-        break;
+      case PluginState::running: break;
       case PluginState::found:
       case PluginState::loading:
       case PluginState::stopping:

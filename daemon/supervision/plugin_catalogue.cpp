@@ -110,17 +110,13 @@ void PluginSupervisor::readopt_duplicate(const std::string& name) {
 // The file of the plugin is new or changed.
 void PluginSupervisor::request_load(PluginRecord& r) {
   switch (r.state()) {
-    case refused:
-      enter(r, found);
-      return;  // schedule() looks at its needs, then loads
+    case refused: enter(r, found); return;  // schedule() looks at its needs, then loads
     case found:
       if (!r.current) return;
       break;
     case disabled:
-    case removed:
-      return;
-    default:
-      break;
+    case removed: return;
+    default: break;
   }
   if (r.state() == stopping && r.stop.next == Next::reload) return;
   r.ticket = ++last_ticket_;
@@ -194,9 +190,7 @@ void PluginSupervisor::image_ready(PluginRecord& r, ImagePtr image) {
       start(r, Cause::replaced);
       return;
     }
-    default:
-      effects_.unload(r.name, std::move(image));
-      return;
+    default: effects_.unload(r.name, std::move(image)); return;
   }
 }
 

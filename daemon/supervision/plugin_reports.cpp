@@ -10,18 +10,13 @@ namespace {
 
 std::string_view event_of(Cause cause) {
   switch (cause) {
-    case Cause::first:
-      return events::kPluginStarted;
+    case Cause::first: return events::kPluginStarted;
     case Cause::restarted:
     case Cause::by_hand:
-    case Cause::reconfigured:
-      return events::kPluginRestarted;
-    case Cause::revived:
-      return events::kPluginRevived;
-    case Cause::replaced:
-      return events::kPluginReplaced;
-    case Cause::rolled_back:
-      return events::kPluginRolledBack;
+    case Cause::reconfigured: return events::kPluginRestarted;
+    case Cause::revived: return events::kPluginRevived;
+    case Cause::replaced: return events::kPluginReplaced;
+    case Cause::rolled_back: return events::kPluginRolledBack;
   }
   return events::kPluginStarted;
 }
@@ -51,17 +46,13 @@ std::string start_text(const PluginRecord& r) {
   const std::string from_to = "pid " + r.last_root.to_string() + " -> " + r.root.to_string();
   const std::string generation = "generation " + std::to_string(r.current->file.generation);
   switch (r.cause) {
-    case Cause::first:
-      return head + " started, " + to;
+    case Cause::first: return head + " started, " + to;
     case Cause::restarted:
       return r.name + " restarted, " + from_to + ", after: " + quoted_reason(r.stop.end) + "; " +
              count_text(r);
-    case Cause::by_hand:
-      return r.name + " restarted by hand, " + from_to;
-    case Cause::reconfigured:
-      return r.name + " restarted with its new configuration, " + from_to;
-    case Cause::revived:
-      return r.name + " revived, " + from_to;
+    case Cause::by_hand: return r.name + " restarted by hand, " + from_to;
+    case Cause::reconfigured: return r.name + " restarted with its new configuration, " + from_to;
+    case Cause::revived: return r.name + " revived, " + from_to;
     case Cause::replaced:
       return head + " replaces the image before, " + generation + ", " + from_to;
     case Cause::rolled_back:
@@ -75,17 +66,10 @@ std::string end_text(const PluginRecord& r) {
   const EndReport& end = r.stop.end;
   std::string text = r.name;
   switch (end.kind) {
-    case EndKind::exit:
-      text += " ended by itself";
-      break;
-    case EndKind::panic:
-      text += " panicked: " + quoted_reason(end);
-      break;
-    case EndKind::killed:
-      text += " was killed";
-      break;
-    case EndKind::stopped:
-      return text + " stopped";
+    case EndKind::exit: text += " ended by itself"; break;
+    case EndKind::panic: text += " panicked: " + quoted_reason(end); break;
+    case EndKind::killed: text += " was killed"; break;
+    case EndKind::stopped: return text + " stopped";
   }
   switch (r.stop.next) {
     case Next::back_off:
@@ -93,10 +77,8 @@ std::string end_text(const PluginRecord& r) {
              std::to_string(r.stop.decision.delay.count()) + " ms";
     case Next::stay_down:
       return text + "; it stays down (restart: " + std::string(name_of(r.policy.restart)) + ")";
-    case Next::roll_back:
-      return text + "; the image before comes back";
-    default:
-      return text;
+    case Next::roll_back: return text + "; the image before comes back";
+    default: return text;
   }
 }
 

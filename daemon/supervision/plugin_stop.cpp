@@ -97,9 +97,7 @@ void PluginSupervisor::resume(PluginRecord& r) {
           std::max<std::int64_t>(
               0, std::chrono::duration_cast<Milliseconds>(r.due - effects_.now()).count());
       return;
-    case Next::stay_down:
-      enter(r, stopped);
-      return;
+    case Next::stay_down: enter(r, stopped); return;
     case Next::quarantine:
       enter(r, quarantined);
       reports_.quarantined(r);
@@ -123,9 +121,7 @@ void PluginSupervisor::resume(PluginRecord& r) {
       enter(r, found);
       return;
     case Next::disable:
-    case Next::remove:
-      take_down(r, r.stop.next, {});
-      return;
+    case Next::remove: take_down(r, r.stop.next, {}); return;
   }
 }
 

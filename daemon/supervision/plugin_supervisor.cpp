@@ -43,11 +43,8 @@ void PluginSupervisor::enter(PluginRecord& r, PluginState state) {
     case quarantined:
     case refused:
     case disabled:
-    case removed:
-      answer_waiting(r, false);
-      break;
-    default:
-      break;
+    case removed: answer_waiting(r, false); break;
+    default: break;
   }
 }
 
@@ -150,12 +147,9 @@ Next PluginSupervisor::next_after(PluginRecord& r, const EndReport& end) {
   if (r.on_probation() && failed && end.at - r.born < probation_of(r)) return Next::roll_back;
   r.stop.decision = r.budget.on_end(rules, end.kind, r.born, end.at, effects_.random());
   switch (r.stop.decision.verdict) {
-    case Verdict::restart:
-      return Next::back_off;
-    case Verdict::quarantine:
-      return Next::quarantine;
-    case Verdict::stay_down:
-      break;
+    case Verdict::restart: return Next::back_off;
+    case Verdict::quarantine: return Next::quarantine;
+    case Verdict::stay_down: break;
   }
   return Next::stay_down;
 }
@@ -200,9 +194,7 @@ void PluginSupervisor::restart(const std::string& plugin, Reply reply) {
       r->waiting.push_back({std::move(reply), r->last_root});
       enter(*r, found);
       break;
-    case loading:
-      r->waiting.push_back({std::move(reply), r->last_root});
-      break;
+    case loading: r->waiting.push_back({std::move(reply), r->last_root}); break;
     case quarantined:
       reply.fail(codes::kRefused, plugin + " is quarantined: " + r->last_reason,
                  "run `smarmctl revive " + plugin + "`");
@@ -215,9 +207,7 @@ void PluginSupervisor::restart(const std::string& plugin, Reply reply) {
       reply.fail(codes::kRefused, plugin + " waits for the plugins it needs",
                  "see `smarmctl plugins`");
       return;
-    case removed:
-      reply.fail(codes::kRefused, plugin + " is gone");
-      return;
+    case removed: reply.fail(codes::kRefused, plugin + " is gone"); return;
   }
   advance();
 }
@@ -226,9 +216,10 @@ void PluginSupervisor::revive(const std::string& plugin, Reply reply) {
   PluginRecord* r = find(plugin);
   if (refuse_command(plugin, r, reply)) return;
   if (r->state() != quarantined && r->state() != stopped) {
-    reply.fail(codes::kRefused,
-               plugin + " is " + std::string(to_string(r->state())) + ", not quarantined or stopped",
-               "`smarmctl restart " + plugin + "` starts a plugin anew");
+    reply.fail(
+        codes::kRefused,
+        plugin + " is " + std::string(to_string(r->state())) + ", not quarantined or stopped",
+        "`smarmctl restart " + plugin + "` starts a plugin anew");
     return;
   }
   r->budget.reset();
@@ -300,17 +291,14 @@ std::optional<SteadyTime> PluginSupervisor::next_due() const {
         take(r.stop.phase == Stop::Phase::reaping ? std::min(r.stop.poll, r.stop.deadline)
                                                   : r.stop.deadline);
         break;
-      case backing_off:
-        take(r.due);
-        break;
+      case backing_off: take(r.due); break;
       case found:
         if (r.current && !r.waits_for_need) take(r.loaded_at + kOrderPatience);
         break;
       case running:
         if (r.on_probation()) take(r.born + probation_of(r));
         break;
-      default:
-        break;
+      default: break;
     }
   }
   const auto runs = [](const auto& entry) { return entry.second.state() == running; };

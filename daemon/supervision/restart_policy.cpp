@@ -6,14 +6,10 @@ namespace smarmd {
 
 std::string_view to_string(EndKind kind) {
   switch (kind) {
-    case EndKind::exit:
-      return "exit";
-    case EndKind::panic:
-      return "panic";
-    case EndKind::killed:
-      return "killed";
-    case EndKind::stopped:
-      return "stopped";
+    case EndKind::exit: return "exit";
+    case EndKind::panic: return "panic";
+    case EndKind::killed: return "killed";
+    case EndKind::stopped: return "stopped";
   }
   return "?";
 }

@@ -55,12 +55,8 @@ void panic(const Context& ctx, unsigned round) {
     case 0:
       ctx.log(LogLevel::warn, "about to throw a std::runtime_error");
       throw std::runtime_error("crashy was made to crash");
-    case 1:
-      ctx.log(LogLevel::warn, "about to throw an int");
-      throw 42;
-    default:
-      ctx.log(LogLevel::warn, "about to have a child that panics");
-      panic_in_a_child();
+    case 1: ctx.log(LogLevel::warn, "about to throw an int"); throw 42;
+    default: ctx.log(LogLevel::warn, "about to have a child that panics"); panic_in_a_child();
   }
 }
 

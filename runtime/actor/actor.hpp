@@ -1,10 +1,13 @@
 // The control block of an actor.
 //
-// Blocks live in the actor table for ever (their memory is type-stable): a stale pointer or ticket meets a block of another generation or wait, never foreign memory.
-// A block costs 192 bytes; the stack comes when the actor first runs. Wait nodes live here and never on a stack.
+// Blocks live in the actor table for ever (their memory is type-stable): a stale pointer or ticket
+// meets a block of another generation or wait, never foreign memory. A block costs 192 bytes; the
+// stack comes when the actor first runs. Wait nodes live here and never on a stack.
 //
-// 1. The owner of an actor in state `runnable` is the queue it is on; in `running` its worker; in `parked` and `waiting` nobody, until the compare-exchange that wakes it.
-// 2. `link`, `wait_*` and `timer` belong to the owner, but where a structure's lock says otherwise (mutex waiters, timer wheels).
+// 1. The owner of an actor in state `runnable` is the queue it is on; in `running` its worker; in
+// `parked` and `waiting` nobody, until the compare-exchange that wakes it.
+// 2. `link`, `wait_*` and `timer` belong to the owner, but where a structure's lock says otherwise
+// (mutex waiters, timer wheels).
 // 3. `join` decides who frees the block: the end of the actor and the end of the handle meet there.
 #pragma once
 
@@ -28,7 +31,19 @@ struct Actor;
 class RuntimeCore;
 
 // What an actor waits for, shown by tools.
-enum class WaitKind : std::uint8_t { none, park, recv, send, select, lock, sleep, join, readable, writable, blocking };
+enum class WaitKind : std::uint8_t {
+  none,
+  park,
+  recv,
+  send,
+  select,
+  lock,
+  sleep,
+  join,
+  readable,
+  writable,
+  blocking
+};
 const char* wait_kind_name(WaitKind kind);
 
 // A timer that ends an actor's wait.
@@ -50,9 +65,10 @@ struct ActorExtras {
 // Held to take the extras off an ending actor and to read another actor's (rank: extras, a leaf).
 Spinlock& extras_lock();
 
-inline constexpr std::uint64_t kJoinNobody = 0;               // neither has ended
-inline constexpr std::uint64_t kJoinDone = 1;                 // the actor has ended; its handle frees the block
-inline constexpr std::uint64_t kJoinDetached = 2;             // the handle has ended; the actor frees the block
+inline constexpr std::uint64_t kJoinNobody = 0;  // neither has ended
+inline constexpr std::uint64_t kJoinDone = 1;    // the actor has ended; its handle frees the block
+inline constexpr std::uint64_t kJoinDetached =
+    2;  // the handle has ended; the actor frees the block
 inline constexpr std::uint64_t kJoinTicketFlag = 1ull << 63;  // or'ed to the joiner's packed ticket
 
 struct alignas(64) Actor {
@@ -65,8 +81,8 @@ struct alignas(64) Actor {
   std::uint32_t no_preempt = 0;
   std::uint8_t stack_class = 0;
   WaitKind waits_for = WaitKind::none;
-  bool dying = false;     // its stack is being unwound
-  bool pinned = false;    // preempted implicitly: resumes on the same worker
+  bool dying = false;   // its stack is being unwound
+  bool pinned = false;  // preempted implicitly: resumes on the same worker
 
   // Constant from spawn to end.
   std::uint32_t index = 0;
@@ -84,7 +100,7 @@ struct alignas(64) Actor {
   std::atomic<bool> has_mailbox{false};  // a supervisor channel is registered for this pid
   std::uint8_t swallowed = 0;            // how many times a kill was caught and not rethrown
   bool abandoned = false;
-  bool relayed = false;                  // a generator caught the kill to pass it on to its consumer
+  bool relayed = false;  // a generator caught the kill to pass it on to its consumer
 
   // One wait at a time.
   WaitTimer timer{};
@@ -93,7 +109,9 @@ struct alignas(64) Actor {
   std::uint64_t wait_value = 0;  // meaning by the structure that is waited on
   std::uint64_t wait_since = 0;
 
-  smarm_pid pid() const { return {index, state_word::generation(word.load(std::memory_order_relaxed))}; }
+  smarm_pid pid() const {
+    return {index, state_word::generation(word.load(std::memory_order_relaxed))};
+  }
 };
 
 }  // namespace smarm

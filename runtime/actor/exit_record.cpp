@@ -20,7 +20,8 @@ std::string demangle(const char* name) {
 }
 
 void describe_current(smarm_exit& record) {
-  if (const std::type_info* type = abi::__cxa_current_exception_type()) record.type = demangle(type->name());
+  if (const std::type_info* type = abi::__cxa_current_exception_type())
+    record.type = demangle(type->name());
   try {
     throw;
   } catch (const std::exception& e) {
@@ -88,7 +89,9 @@ extern "C" {
 
 int smarm_exit_kind(smarm_exit_ref e) { return e ? e->kind : SMARM_EXIT_NORMAL; }
 smarm_pid smarm_exit_pid(smarm_exit_ref e) { return e ? e->pid : smarm_pid{}; }
-const char* smarm_exit_message(smarm_exit_ref e) { return e ? e->message.c_str() : "the caller is being killed"; }
+const char* smarm_exit_message(smarm_exit_ref e) {
+  return e ? e->message.c_str() : "the caller is being killed";
+}
 const char* smarm_exit_type(smarm_exit_ref e) { return e ? e->type.c_str() : ""; }
 
 size_t smarm_exit_backtrace(smarm_exit_ref e, void** out, size_t capacity) {

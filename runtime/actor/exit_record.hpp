@@ -23,9 +23,11 @@ struct smarm_exit {
 
 namespace smarm {
 
-// From inside a catch block: the exception being handled. nullptr when there is no memory for a record.
+// From inside a catch block: the exception being handled. nullptr when there is no memory for a
+// record.
 smarm_exit* make_panic_record(smarm_pid pid) noexcept;
 smarm_exit* make_killed_record(smarm_pid pid, const char* reason) noexcept;
-smarm_exit* make_failed_record(smarm_pid pid, const char* reason) noexcept;  // a panic without an exception of user code
+smarm_exit* make_failed_record(
+    smarm_pid pid, const char* reason) noexcept;  // a panic without an exception of user code
 
 }  // namespace smarm

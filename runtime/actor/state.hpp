@@ -1,18 +1,22 @@
-// The state word of an actor: one 64-bit atomic that says which life of the slot this is, which wait it is in, and where it stands.
+// The state word of an actor: one 64-bit atomic that says which life of the slot this is, which
+// wait it is in, and where it stands.
 //
 //      63         32 31          8 7 6 5 4 3   2..0
 //      | generation | wait number | - H K W T | state |
 //
-//   generation   the pid's; a new one each time the slot is used again. A slot whose generation is used up is retired, so a pid never comes to name another actor.
-//   wait number  counts wake-ups. A waker holds a Ticket with the number it saw; its compare-exchange fails when somebody else woke the actor first, so that of a
+//   generation   the pid's; a new one each time the slot is used again. A slot whose generation is
+//   used up is retired, so a pid never comes to name another actor. wait number  counts wake-ups. A
+//   waker holds a Ticket with the number it saw; its compare-exchange fails when somebody else woke
+//   the actor first, so that of a
 //                message, a timer and a kill exactly one wins, and a late one does no harm.
 //   T token      unpark() came while the actor was not parked: its next park() returns at once
-//   W woken      the wait was ended before the actor had left its stack: it must not be put to sleep
-//   K kill       asked to unwind
-//   H hold       the wait may not be ended by kill (a blocking job works on its stack)
+//   W woken      the wait was ended before the actor had left its stack: it must not be put to
+//   sleep K kill       asked to unwind H hold       the wait may not be ended by kill (a blocking
+//   job works on its stack)
 //
-// Who may write: the actor itself while running, its successor on the worker (publishing), and wakers; always by compare-exchange, except in a runtime of one worker, where only
-// that worker writes (foreign threads send it commands) and plain stores serve.
+// Who may write: the actor itself while running, its successor on the worker (publishing), and
+// wakers; always by compare-exchange, except in a runtime of one worker, where only that worker
+// writes (foreign threads send it commands) and plain stores serve.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +24,13 @@
 namespace smarm {
 
 enum class ActorState : std::uint8_t {
-  free = 0,     // the slot is on a free list
-  active = 1,   // running on a worker, leaving its stack, on exactly one queue, or between two of these
-  parked = 2,   // left its stack in park(); on no queue; only unpark and kill wake it
-  waiting = 3,  // left its stack in a wait of the runtime; on no queue; only its ticket and kill wake it
-  done = 4,     // ended; kept for its join handle; never runs again
+  free = 0,  // the slot is on a free list
+  active =
+      1,  // running on a worker, leaving its stack, on exactly one queue, or between two of these
+  parked = 2,  // left its stack in park(); on no queue; only unpark and kill wake it
+  waiting =
+      3,  // left its stack in a wait of the runtime; on no queue; only its ticket and kill wake it
+  done = 4,  // ended; kept for its join handle; never runs again
 };
 
 namespace state_word {
@@ -39,25 +45,33 @@ inline constexpr std::uint64_t kWaitField = 0xffffff00ull;
 
 constexpr ActorState state(std::uint64_t w) { return static_cast<ActorState>(w & kStateMask); }
 constexpr std::uint32_t generation(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 32); }
-constexpr std::uint32_t wait_number(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 8) & 0xffffffu; }
-constexpr std::uint64_t make(std::uint32_t generation, std::uint64_t wait_field, ActorState s) {
-  return std::uint64_t{generation} << 32 | (wait_field & kWaitField) | static_cast<std::uint64_t>(s);
+constexpr std::uint32_t wait_number(std::uint64_t w) {
+  return static_cast<std::uint32_t>(w >> 8) & 0xffffffu;
 }
-constexpr std::uint64_t with_state(std::uint64_t w, ActorState s) { return (w & ~kStateMask) | static_cast<std::uint64_t>(s); }
-constexpr std::uint64_t next_wait(std::uint64_t w) { return (w & ~kWaitField) | ((w + kWaitOne) & kWaitField); }
+constexpr std::uint64_t make(std::uint32_t generation, std::uint64_t wait_field, ActorState s) {
+  return std::uint64_t{generation} << 32 | (wait_field & kWaitField) |
+         static_cast<std::uint64_t>(s);
+}
+constexpr std::uint64_t with_state(std::uint64_t w, ActorState s) {
+  return (w & ~kStateMask) | static_cast<std::uint64_t>(s);
+}
+constexpr std::uint64_t next_wait(std::uint64_t w) {
+  return (w & ~kWaitField) | ((w + kWaitOne) & kWaitField);
+}
 
 }  // namespace state_word
 
-// The table of legal transitions; everything else is corruption. Picking and yielding change no word: runnable and running differ only in who owns the block, and a
-// read-modify-write for each would cost more than the switch.
+// The table of legal transitions; everything else is corruption. Picking and yielding change no
+// word: runnable and running differ only in who owns the block, and a read-modify-write for each
+// would cost more than the switch.
 constexpr bool legal_transition(ActorState from, ActorState to) {
   using enum ActorState;
   switch (from) {
-    case free: return to == active;                                       // spawn
-    case active: return to == parked || to == waiting || to == done;      // park, wait, end
-    case parked: return to == active;                                     // unpark, kill
-    case waiting: return to == active;                                    // ticket, kill
-    case done: return to == free;                                         // handle dropped or joined
+    case free: return to == active;                                   // spawn
+    case active: return to == parked || to == waiting || to == done;  // park, wait, end
+    case parked: return to == active;                                 // unpark, kill
+    case waiting: return to == active;                                // ticket, kill
+    case done: return to == free;                                     // handle dropped or joined
   }
   return false;
 }
@@ -68,7 +82,9 @@ struct Ticket {
   std::uint32_t wait = 0;
 
   constexpr std::uint64_t pack() const { return std::uint64_t{wait} << 32 | index; }
-  static constexpr Ticket unpack(std::uint64_t v) { return {static_cast<std::uint32_t>(v), static_cast<std::uint32_t>(v >> 32)}; }
+  static constexpr Ticket unpack(std::uint64_t v) {
+    return {static_cast<std::uint32_t>(v), static_cast<std::uint32_t>(v >> 32)};
+  }
   constexpr explicit operator bool() const { return index != 0; }
 };
 

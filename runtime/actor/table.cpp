@@ -11,7 +11,9 @@ namespace smarm {
 static_assert(sizeof(Actor) % 64 == 0);
 
 const char* wait_kind_name(WaitKind kind) {
-  static constexpr const char* names[] = {"", "park", "recv", "send", "select", "lock", "sleep", "join", "readable", "writable", "blocking job"};
+  static constexpr const char* names[] = {"",         "park",     "recv",        "send",
+                                          "select",   "lock",     "sleep",       "join",
+                                          "readable", "writable", "blocking job"};
   return names[static_cast<int>(kind)];
 }
 
@@ -46,12 +48,14 @@ Actor* ActorTable::take_batch() {
 
 // Makes a chunk, cut into batches. Under grow_.
 Actor* ActorTable::grow() {
-  const std::uint32_t first = size_.load(std::memory_order_relaxed);  // relaxed: written under grow_ only
+  const std::uint32_t first =
+      size_.load(std::memory_order_relaxed);  // relaxed: written under grow_ only
   if (first >> kChunkShift == kMaxChunks) {
     set_last_error("no more than %u actors at once", kMaxChunks * kChunkSize);
     return nullptr;
   }
-  auto* blocks = static_cast<Actor*>(::operator new(sizeof(Actor) * kChunkSize, std::align_val_t{alignof(Actor)}, std::nothrow));
+  auto* blocks = static_cast<Actor*>(
+      ::operator new(sizeof(Actor) * kChunkSize, std::align_val_t{alignof(Actor)}, std::nothrow));
   if (!blocks) {
     set_last_error("no memory for another %u actors", kChunkSize);
     return nullptr;
@@ -59,7 +63,8 @@ Actor* ActorTable::grow() {
   for (std::uint32_t i = 0; i < kChunkSize; ++i) {
     Actor* a = new (&blocks[i]) Actor;
     a->index = first + i;
-    a->word.store(state_word::make(1, 0, ActorState::free), std::memory_order_relaxed);  // relaxed: published below
+    a->word.store(state_word::make(1, 0, ActorState::free),
+                  std::memory_order_relaxed);  // relaxed: published below
   }
   chunks_[first >> kChunkShift].store(blocks, std::memory_order_release);
   size_.store(first + kChunkSize, std::memory_order_release);
@@ -86,7 +91,8 @@ void ActorTable::give_batch(Actor* first, Actor* last, std::size_t) {
 }
 
 void ActorCache::give(Actor* a) {
-  const std::uint64_t word = a->word.load(std::memory_order_relaxed);  // relaxed: nobody else writes a done block
+  const std::uint64_t word =
+      a->word.load(std::memory_order_relaxed);  // relaxed: nobody else writes a done block
   SMARM_ASSERT(state_word::state(word) == ActorState::done);
   const std::uint32_t generation = state_word::generation(word) + 1;
   if (generation == 0) return;  // used up: retired, or its oldest pids would come to life again

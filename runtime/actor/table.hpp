@@ -1,7 +1,8 @@
 // The actor table: index -> control block, for the whole process.
 //
-// Blocks are made in chunks and never freed, so looking a pid up writes nothing, takes no lock and cannot meet freed memory. Free blocks are kept in per-worker
-// lists that meet the shared one in batches.
+// Blocks are made in chunks and never freed, so looking a pid up writes nothing, takes no lock and
+// cannot meet freed memory. Free blocks are kept in per-worker lists that meet the shared one in
+// batches.
 //
 // 1. Index 0 is never an actor.
 // 2. A block on a free list has state `free`; its generation is the one its next actor gets.
@@ -37,7 +38,9 @@ class ActorTable {
   // The living or ended-but-kept actor of that pid, else nullptr. A snapshot: it may end at once.
   Actor* find(smarm_pid pid) const {
     Actor* a = find(pid.index);
-    return a && state_word::generation(a->word.load(std::memory_order_acquire)) == pid.generation ? a : nullptr;
+    return a && state_word::generation(a->word.load(std::memory_order_acquire)) == pid.generation
+               ? a
+               : nullptr;
   }
   // One past the highest index in use so far.
   std::uint32_t end() const { return size_.load(std::memory_order_acquire); }
@@ -53,7 +56,8 @@ class ActorTable {
   std::array<std::atomic<Actor*>, kMaxChunks> chunks_{};
   std::atomic<std::uint32_t> size_{0};
   Spinlock lock_;  // rank: actor table
-  Spinlock grow_;  // rank: actor table growth, before it; held across an allocation: at most once per kChunkSize actors
+  Spinlock grow_;  // rank: actor table growth, before it; held across an allocation: at most once
+                   // per kChunkSize actors
   Actor* batches_ = nullptr;  // first blocks of batches, linked by wait_next
 };
 

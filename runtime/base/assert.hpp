@@ -1,5 +1,6 @@
-// SMARM_ASSERT: always on, for corruption of the runtime's own state and for system calls that cannot fail. Never for input: a configuration, a plugin or a peer gets
-// an error that names it and the way out.
+// SMARM_ASSERT: always on, for corruption of the runtime's own state and for system calls that
+// cannot fail. Never for input: a configuration, a plugin or a peer gets an error that names it and
+// the way out.
 #pragma once
 
 namespace smarm {

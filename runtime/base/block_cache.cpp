@@ -10,7 +10,8 @@ namespace smarm {
 
 namespace {
 
-// A chain of kBatch free blocks, linked by their first word; batches are linked by the second word of their first block.
+// A chain of kBatch free blocks, linked by their first word; batches are linked by the second word
+// of their first block.
 struct Batch {
   void* next_block;
   Batch* next_batch;

@@ -1,8 +1,11 @@
-// Recycling of small blocks: closures, messages, channels. A block that one actor frees is the next one's memory without a trip to malloc.
+// Recycling of small blocks: closures, messages, channels. A block that one actor frees is the next
+// one's memory without a trip to malloc.
 //
-// Threads: a BlockCache belongs to one worker. Blocks wander between caches (made by a producer, freed by a consumer), so a full cache hands a batch to the shared
-// depot and an empty one takes a batch from it (Bonwick and Adams, "Magazines and Vmem", 2001).
-// 1. Every block of a class was allocated with malloc(class size): any thread without a cache may use malloc and free.
+// Threads: a BlockCache belongs to one worker. Blocks wander between caches (made by a producer,
+// freed by a consumer), so a full cache hands a batch to the shared depot and an empty one takes a
+// batch from it (Bonwick and Adams, "Magazines and Vmem", 2001).
+// 1. Every block of a class was allocated with malloc(class size): any thread without a cache may
+// use malloc and free.
 // 2. A cache holds at most 2 * kBatch blocks of a class.
 #pragma once
 
@@ -15,7 +18,8 @@ inline constexpr std::size_t kLargestBlock = 512;
 
 // The size class of a request of 1 to kLargestBlock bytes.
 constexpr std::size_t block_class(std::size_t size) {
-  constexpr unsigned char table[] = {0, 0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6};  // by (size - 1) / 16, to 256
+  constexpr unsigned char table[] = {0, 0, 1, 2, 3, 3, 4, 4,
+                                     5, 5, 5, 5, 6, 6, 6, 6};  // by (size - 1) / 16, to 256
   return size <= 256 ? table[(size - 1) / 16] : 7;
 }
 constexpr std::size_t block_class_size(std::size_t cls) {
@@ -43,7 +47,8 @@ class BlockCache {
   }
   void free(void* memory, std::size_t cls) noexcept {
     List& list = lists_[cls];
-    if (list.count == 2 * kBatch) [[unlikely]] flush_batch(cls);
+    if (list.count == 2 * kBatch) [[unlikely]]
+      flush_batch(cls);
     Free* block = static_cast<Free*>(memory);
     block->next = list.head;
     list.head = block;

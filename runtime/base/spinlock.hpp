@@ -1,7 +1,9 @@
-// A spinlock for sections of a few instructions, held by a thread that cannot be switched to another actor meanwhile.
+// A spinlock for sections of a few instructions, held by a thread that cannot be switched to
+// another actor meanwhile.
 //
 // 1. No allocation, callback, system call or actor switch while one is held.
-// 2. Lock order is by rank: LOOM.md lists the ranks. A spinlock is never taken under another of the same rank.
+// 2. Lock order is by rank: LOOM.md lists the ranks. A spinlock is never taken under another of the
+// same rank.
 // 3. A holder can lose its CPU, so a waiter gives its own away after a short spin.
 #pragma once
 
@@ -26,8 +28,10 @@ class Spinlock {
     }
   }
   bool try_lock() noexcept {
-    // acquire: pairs with the release in unlock, so that the section sees what the last holder wrote.
-    return !locked_.load(std::memory_order_relaxed) && !locked_.exchange(true, std::memory_order_acquire);
+    // acquire: pairs with the release in unlock, so that the section sees what the last holder
+    // wrote.
+    return !locked_.load(std::memory_order_relaxed) &&
+           !locked_.exchange(true, std::memory_order_acquire);
   }
   void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 
@@ -35,7 +39,8 @@ class Spinlock {
   std::atomic<bool> locked_{false};
 };
 
-// Takes the lock unless `needed` is false: a runtime of one worker shares its structures with nobody.
+// Takes the lock unless `needed` is false: a runtime of one worker shares its structures with
+// nobody.
 class OptionalLock {
  public:
   OptionalLock(Spinlock& lock, bool needed) noexcept : lock_(needed ? &lock : nullptr) {

@@ -8,9 +8,11 @@
 
 namespace smarm {
 
-void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, void (*fn)(void*), void* arg) {
+void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, void (*fn)(void*),
+                  void* arg) {
   SMARM_ASSERT(reinterpret_cast<std::uintptr_t>(top) % 16 == 0);
-  // At smarm_stack_start sp must be 16-byte aligned: its call pushes the return address that the ABI expects.
+  // At smarm_stack_start sp must be 16-byte aligned: its call pushes the return address that the
+  // ABI expects.
   auto* frame = reinterpret_cast<SavedFrame*>(static_cast<char*>(top) - 16 - sizeof(SavedFrame));
   std::memset(static_cast<void*>(frame), 0, sizeof *frame);
   frame->mxcsr = 0x1f80;  // the ABI's defaults: all exceptions masked, round to nearest
@@ -22,7 +24,8 @@ void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, vo
 #if SMARM_ASAN
   context.fake_stack = nullptr;
   context.stack_bottom = bottom;
-  context.stack_size = static_cast<std::size_t>(static_cast<char*>(top) - static_cast<char*>(bottom));
+  context.stack_size =
+      static_cast<std::size_t>(static_cast<char*>(top) - static_cast<char*>(bottom));
 #endif
 #if SMARM_TSAN
   if (!context.fiber) context.fiber = __tsan_create_fiber(0);

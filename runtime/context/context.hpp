@@ -1,7 +1,9 @@
-// Context: a suspended flow of control on a stack of its own. The primitives under everything else: start on a new stack, switch, leave for good.
+// Context: a suspended flow of control on a stack of its own. The primitives under everything else:
+// start on a new stack, switch, leave for good.
 //
-// Threads: a context may be suspended on one OS thread and resumed on another. So no caller may keep an address of a thread_local (or errno) across switch_context.
-// The sanitizers are told of every switch; in ordinary builds a context is one pointer.
+// Threads: a context may be suspended on one OS thread and resumed on another. So no caller may
+// keep an address of a thread_local (or errno) across switch_context. The sanitizers are told of
+// every switch; in ordinary builds a context is one pointer.
 #pragma once
 
 #include "runtime/base/sanitizer.hpp"
@@ -33,7 +35,8 @@ struct SavedFrame {
   void *r15, *r14, *r13, *r12, *rbx, *rbp;
   void (*return_address)();
 };
-static_assert(offsetof(SavedFrame, x87_control) == 4 && offsetof(SavedFrame, r15) == 8 && offsetof(SavedFrame, r12) == 32);
+static_assert(offsetof(SavedFrame, x87_control) == 4 && offsetof(SavedFrame, r15) == 8 &&
+              offsetof(SavedFrame, r12) == 32);
 static_assert(offsetof(SavedFrame, return_address) == 56 && sizeof(SavedFrame) == 64);
 
 struct Context {
@@ -48,8 +51,9 @@ struct Context {
 #endif
 };
 
-// Prepares `context` so that resuming it calls fn(arg) on the stack that ends at `top` (16-byte aligned; `bottom` is its lowest usable byte). The first thing
-// fn does must be entered_context(). fn must not return.
+// Prepares `context` so that resuming it calls fn(arg) on the stack that ends at `top` (16-byte
+// aligned; `bottom` is its lowest usable byte). The first thing fn does must be entered_context().
+// fn must not return.
 void make_context(Context& context, void* bottom, void* top, void (*fn)(void*), void* arg);
 // Describes the calling thread's own stack, so that others can switch back to it.
 void adopt_thread(Context& context);

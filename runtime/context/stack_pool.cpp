@@ -17,7 +17,8 @@ namespace {
 
 constexpr int kMadvGuardInstall = 102;  // Linux 6.13; not in this libc's headers
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kMappingReserve = 2000;  // what the rest of the process may need: libraries, threads, malloc
+constexpr std::size_t kMappingReserve =
+    2000;  // what the rest of the process may need: libraries, threads, malloc
 
 bool kernel_installs_guards() {
   void* p = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -46,10 +47,12 @@ std::uint8_t stack_class_of(std::size_t bytes) {
 }
 
 StackPool::StackPool(GuardKind guards) : guards_(guards) {
-  if (guards_ == GuardKind::automatic) guards_ = kernel_installs_guards() ? GuardKind::install : GuardKind::protect;
+  if (guards_ == GuardKind::automatic)
+    guards_ = kernel_installs_guards() ? GuardKind::install : GuardKind::protect;
   if (guards_ == GuardKind::protect) {
     max_map_count_ = read_max_map_count();
-    limit_ = max_map_count_ > 2 * kMappingReserve ? (max_map_count_ - kMappingReserve) / 2 : kMappingReserve / 2;
+    limit_ = max_map_count_ > 2 * kMappingReserve ? (max_map_count_ - kMappingReserve) / 2
+                                                  : kMappingReserve / 2;
   }
 }
 
@@ -58,16 +61,19 @@ StackPool::~StackPool() {
 }
 
 StackPool& StackPool::instance() {
-  static StackPool* pool = new StackPool;  // never destroyed: static generators may outlive every other static
+  static StackPool* pool =
+      new StackPool;  // never destroyed: static generators may outlive every other static
   return *pool;
 }
 
 bool StackPool::reserve_counted() {
   std::lock_guard lock(mutex_);
   if (reserved_ < limit_) return ++reserved_, true;
-  set_last_error("no more than %zu stacks at once: this kernel needs two mappings for each guard page and vm.max_map_count is %zu; raise it (sysctl -w "
-                 "vm.max_map_count=1048576) or use Linux 6.13 or later",
-                 limit_, max_map_count_);
+  set_last_error(
+      "no more than %zu stacks at once: this kernel needs two mappings for each guard page and "
+      "vm.max_map_count is %zu; raise it (sysctl -w "
+      "vm.max_map_count=1048576) or use Linux 6.13 or later",
+      limit_, max_map_count_);
   return false;
 }
 
@@ -86,17 +92,23 @@ bool StackPool::guard(char* base, std::size_t size) {
   return ::mprotect(base, size, PROT_NONE) == 0;
 }
 
-// Makes kCarveBatch slots (fewer at the end of memory) available as cold ones. False: set_last_error says why.
+// Makes kCarveBatch slots (fewer at the end of memory) available as cold ones. False:
+// set_last_error says why.
 bool StackPool::carve(std::uint8_t cls, Class& c) {
   const std::size_t size = std::size_t{1} << (cls + kMinStackShift);
   if (c.next == c.end) {
     const std::size_t bytes = c.next_slab_slots * size;
-    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (p == MAP_FAILED) {
-      set_last_error("no memory for stacks: mmap of %zu bytes: %s; lower runtime.stack_kib or the number of actors", bytes, std::strerror(errno));
+      set_last_error(
+          "no memory for stacks: mmap of %zu bytes: %s; lower runtime.stack_kib or the number of "
+          "actors",
+          bytes, std::strerror(errno));
       return false;
     }
-    ::madvise(p, bytes, MADV_NOHUGEPAGE);  // refused by kernels without huge pages, which is as good
+    ::madvise(p, bytes,
+              MADV_NOHUGEPAGE);  // refused by kernels without huge pages, which is as good
     slabs_.emplace_back(static_cast<char*>(p), bytes);
     c.next = static_cast<char*>(p);
     c.end = c.next + bytes;
@@ -109,8 +121,10 @@ bool StackPool::carve(std::uint8_t cls, Class& c) {
   }
   carved_ += made;
   if (made == 0) {
-    set_last_error("no guard page for a stack (%zu stacks have one): %s; vm.max_map_count may be too low (sysctl -w vm.max_map_count=1048576)", carved_,
-                   std::strerror(errno));
+    set_last_error(
+        "no guard page for a stack (%zu stacks have one): %s; vm.max_map_count may be too low "
+        "(sysctl -w vm.max_map_count=1048576)",
+        carved_, std::strerror(errno));
   }
   return made > 0;
 }
@@ -122,7 +136,8 @@ std::size_t StackPool::acquire(std::uint8_t cls, Stack* out, std::size_t n) {
   while (got < n) {
     std::vector<char*>& from = c.warm.empty() ? c.cold : c.warm;
     if (from.empty()) {
-      if (got > 0 || !carve(cls, c)) break;  // a batch is made only when the caller would leave empty-handed
+      if (got > 0 || !carve(cls, c))
+        break;  // a batch is made only when the caller would leave empty-handed
       continue;
     }
     out[got++] = {from.back(), cls};
@@ -137,7 +152,8 @@ void StackPool::release(const Stack* stacks, std::size_t n) {
     const Stack& s = stacks[i];
     Class& c = classes_[s.cls];
     const bool keep_top = c.warm.size() < kWarmLimit;
-    const std::size_t bytes = static_cast<std::size_t>(s.top() - s.bottom()) - (keep_top ? kPage : 0);
+    const std::size_t bytes =
+        static_cast<std::size_t>(s.top() - s.bottom()) - (keep_top ? kPage : 0);
     if (bytes) SMARM_ASSERT(::madvise(s.bottom(), bytes, MADV_DONTNEED) == 0);
     (keep_top ? c.warm : c.cold).push_back(s.base);
   }

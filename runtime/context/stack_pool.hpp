@@ -1,13 +1,18 @@
 // Stacks: power-of-two slots carved from large mappings, recycled, each with a guard below it.
 //
 //      slot base                                                      top
-//      | guard: the lower quarter, never accessible | usable, committed page by page as it is touched |
+//      | guard: the lower quarter, never accessible | usable, committed page by page as it is
+//      touched |
 //
-// A slab is one MAP_NORESERVE mapping of many slots, without huge pages (they would commit 2 MiB for one actor). Guards are installed in bulk when slots are carved: by MADV_GUARD_INSTALL
-// where the kernel has it (6.13), which splits no mapping, else by mprotect, which costs two mappings a stack out of vm.max_map_count; the pool then knows its
-// limit and refuses instead of failing half-way. Slabs are never unmapped: a pointer into a dead stack meets memory, not a stranger's mapping.
+// A slab is one MAP_NORESERVE mapping of many slots, without huge pages (they would commit 2 MiB
+// for one actor). Guards are installed in bulk when slots are carved: by MADV_GUARD_INSTALL where
+// the kernel has it (6.13), which splits no mapping, else by mprotect, which costs two mappings a
+// stack out of vm.max_map_count; the pool then knows its limit and refuses instead of failing
+// half-way. Slabs are never unmapped: a pointer into a dead stack meets memory, not a stranger's
+// mapping.
 //
-// Threads: StackPool is shared and locked; a StackCache belongs to one worker and meets the pool in batches only.
+// Threads: StackPool is shared and locked; a StackCache belongs to one worker and meets the pool in
+// batches only.
 #pragma once
 
 #include <cstddef>
@@ -49,20 +54,24 @@ class StackPool {
   // The process's pool: pids, and so stacks, belong to no single runtime.
   static StackPool& instance();
 
-  // Fills up to n slots; fewer (set_last_error) at a limit or when memory is out. Prefers warm slots, whose top page is resident.
+  // Fills up to n slots; fewer (set_last_error) at a limit or when memory is out. Prefers warm
+  // slots, whose top page is resident.
   std::size_t acquire(std::uint8_t cls, Stack* out, std::size_t n);
   // Gives slots back. Deep pages go back to the kernel, top pages too beyond the warm limit.
   void release(const Stack* stacks, std::size_t n);
 
-  // A promise of one slot, asked for before an actor is made, so that the refusal comes at the spawn. Free where guards cost no mappings.
+  // A promise of one slot, asked for before an actor is made, so that the refusal comes at the
+  // spawn. Free where guards cost no mappings.
   [[nodiscard]] bool reserve() { return limit_ == SIZE_MAX || reserve_counted(); }
   void unreserve() {
     if (limit_ != SIZE_MAX) unreserve_counted();
   }
 
   GuardKind guard_kind() const { return guards_; }
-  std::size_t limit() const { return limit_; }  // most stacks at once; SIZE_MAX when nothing limits them
-  std::size_t carved() const;                   // slots that have a guard
+  std::size_t limit() const {
+    return limit_;
+  }                            // most stacks at once; SIZE_MAX when nothing limits them
+  std::size_t carved() const;  // slots that have a guard
 
  private:
   struct Class {
@@ -82,7 +91,8 @@ class StackPool {
   GuardKind guards_;
   std::size_t limit_ = SIZE_MAX;
   std::size_t max_map_count_ = 0;
-  mutable std::mutex mutex_;  // rank: stack pool; system calls happen under it, so it is no spinlock
+  mutable std::mutex
+      mutex_;  // rank: stack pool; system calls happen under it, so it is no spinlock
   Class classes_[kStackClasses];
   std::size_t carved_ = 0;
   std::size_t reserved_ = 0;

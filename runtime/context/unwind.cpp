@@ -25,7 +25,8 @@ void finished(_Unwind_Reason_Code, _Unwind_Exception* header) {
   on_swallowed(arg);
 }
 
-_Unwind_Reason_Code go_on(int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context*, void*) {
+_Unwind_Reason_Code go_on(int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*,
+                          _Unwind_Context*, void*) {
   SMARM_ASSERT(!(actions & _UA_END_OF_STACK));  // every stack of ours has a base that catches
   return _URC_NO_REASON;
 }
@@ -33,7 +34,8 @@ _Unwind_Reason_Code go_on(int, _Unwind_Action actions, _Unwind_Exception_Class, 
 }  // namespace
 
 void force_unwind(void (*on_swallowed)(void*), void* arg) {
-  auto* unwind = static_cast<ForcedUnwind*>(std::aligned_alloc(alignof(ForcedUnwind), sizeof(ForcedUnwind)));
+  auto* unwind =
+      static_cast<ForcedUnwind*>(std::aligned_alloc(alignof(ForcedUnwind), sizeof(ForcedUnwind)));
   SMARM_ASSERT(unwind);
   std::memset(static_cast<void*>(unwind), 0, sizeof *unwind);
   std::memcpy(&unwind->header.exception_class, "SMRMKILL", 8);

@@ -28,14 +28,16 @@ int finish(int status) {
 Actor* block_of(smarm_actor* handle) { return reinterpret_cast<Actor*>(handle); }
 const Actor* block_of(const smarm_actor* handle) { return reinterpret_cast<const Actor*>(handle); }
 
-int spawn_with_options(Worker& w, const smarm_spawn_options& o, SpawnRequest request, Actor*& made) {
+int spawn_with_options(Worker& w, const smarm_spawn_options& o, SpawnRequest request,
+                       Actor*& made) {
   if (o.flags & SMARM_SPAWN_UNDER) request.supervisor = o.supervisor;
   if (o.flags & SMARM_SPAWN_GROUP) request.group = o.group;
   if (o.stack_size) request.stack_class = stack_class_of(o.stack_size);
   made = spawn_on(w, request);
   if (!made) return SMARM_E_LIMIT;
   if (o.name) {
-    if (ActorExtras* extras = extras_of(*made)) extras->name.assign(o.name, strnlen(o.name, sizeof(smarm_actor_info::name) - 1));
+    if (ActorExtras* extras = extras_of(*made))
+      extras->name.assign(o.name, strnlen(o.name, sizeof(smarm_actor_info::name) - 1));
   }
   if (o.deadline_ns > 0) arm_deadline(*made, o.deadline_ns);
   return SMARM_OK;
@@ -68,12 +70,14 @@ const char* state_name(ActorState s) {
 
 extern "C" {
 
-int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* closure, smarm_actor** handle, smarm_pid* pid) {
+int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* closure,
+                smarm_actor** handle, smarm_pid* pid) {
   Worker* w = current_worker();
   if (!w || !w->current) return SMARM_E_NOT_ACTOR;
   Section section(w);
   Actor& self = *w->current;
-  SpawnRequest request{entry, closure, self.pid(), self.group, stack_class_of(w->runtime.config().stack_size)};
+  SpawnRequest request{entry, closure, self.pid(), self.group,
+                       stack_class_of(w->runtime.config().stack_size)};
   Actor* made = nullptr;
   if (!options) [[likely]] {
     made = spawn_on(*w, request);
@@ -199,7 +203,8 @@ size_t smarm_group_kill(uint64_t group, smarm_pid spare) {
   Section section(current_worker());
   return for_each_actor([&](Actor& a, ActorState) {
     const smarm_pid pid = a.pid();
-    if (a.group != group || (pid.index == spare.index && pid.generation == spare.generation)) return false;
+    if (a.group != group || (pid.index == spare.index && pid.generation == spare.generation))
+      return false;
     return kill_pid(pid) == SMARM_OK;
   });
 }
@@ -216,7 +221,8 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
     info.state = state_name(s);
     {
       std::lock_guard reading(extras_lock());
-      if (const ActorExtras* extras = a.extras.load(std::memory_order_acquire)) extras->name.copy(info.name, sizeof info.name - 1);
+      if (const ActorExtras* extras = a.extras.load(std::memory_order_acquire))
+        extras->name.copy(info.name, sizeof info.name - 1);
     }
     info.where = s == ActorState::active ? "" : wait_kind_name(a.waits_for);
     return true;

@@ -58,16 +58,19 @@ void smarm_socket_close(smarm_socket* s) {
   Section section(current_worker());
   close_socket(s);
 }
-int smarm_socket_read(smarm_socket* s, void* buffer, size_t size, int64_t timeout_ns, size_t* done) {
+int smarm_socket_read(smarm_socket* s, void* buffer, size_t size, int64_t timeout_ns,
+                      size_t* done) {
   return io_call([&] { return read_socket(*s, buffer, size, timeout_ns, *done); });
 }
-int smarm_socket_write(smarm_socket* s, const void* buffer, size_t size, int64_t timeout_ns, size_t* done) {
+int smarm_socket_write(smarm_socket* s, const void* buffer, size_t size, int64_t timeout_ns,
+                       size_t* done) {
   return io_call([&] { return write_socket(*s, buffer, size, timeout_ns, *done); });
 }
 int smarm_socket_accept(smarm_socket* s, int64_t timeout_ns, int* fd) {
   return io_call([&] { return accept_socket(*s, timeout_ns, *fd); });
 }
-int smarm_socket_connect(smarm_socket* s, const void* address, uint32_t length, int64_t timeout_ns) {
+int smarm_socket_connect(smarm_socket* s, const void* address, uint32_t length,
+                         int64_t timeout_ns) {
   return io_call([&] { return connect_socket(*s, address, length, timeout_ns); });
 }
 int smarm_block_on(void (*job)(void*), void* arg) {

@@ -33,14 +33,16 @@ void install_floors() {
 }  // namespace smarm
 
 struct smarm_runtime : RuntimeCore {
-  smarm_runtime(const smarm_config& config, std::unique_ptr<Poller> poller) : RuntimeCore(config, std::move(poller), SystemClock::instance()) {}
+  smarm_runtime(const smarm_config& config, std::unique_ptr<Poller> poller)
+      : RuntimeCore(config, std::move(poller), SystemClock::instance()) {}
 };
 
 namespace {
 
 bool in_range(const char* name, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
   if (value >= low && value <= high) return true;
-  set_last_error("%s is %llu; it must be from %llu to %llu", name, static_cast<unsigned long long>(value), static_cast<unsigned long long>(low),
+  set_last_error("%s is %llu; it must be from %llu to %llu", name,
+                 static_cast<unsigned long long>(value), static_cast<unsigned long long>(low),
                  static_cast<unsigned long long>(high));
   return false;
 }
@@ -50,10 +52,12 @@ bool valid(const smarm_config& c) {
     set_last_error("io_backend io_uring is not built into this version; use epoll");
     return false;
   }
-  return in_range("workers", c.workers, 1, 1024) && in_range("alloc_interval", c.alloc_interval, 1, 1'000'000) &&
+  return in_range("workers", c.workers, 1, 1024) &&
+         in_range("alloc_interval", c.alloc_interval, 1, 1'000'000) &&
          in_range("timeslice_cycles", c.timeslice_cycles, 1000, 1'000'000'000'000) &&
          in_range("stack_size", c.stack_size, 4096, std::uint64_t{1} << kMaxStackShift) &&
-         in_range("blocking_threads", c.blocking_threads, 1, 4096) && in_range("io_backend", c.io_backend, 0, 1);
+         in_range("blocking_threads", c.blocking_threads, 1, 4096) &&
+         in_range("io_backend", c.io_backend, 0, 1);
 }
 
 smarm_runtime* caller_runtime() {
@@ -63,8 +67,9 @@ smarm_runtime* caller_runtime() {
 
 void copy_counters(const Worker& w, smarm_worker_stats& s) {
   const WorkerCounters& c = w.counters;
-  s = {c.resumes.get(), c.parks.get(), c.yields.get(),  c.preempted_alloc.get(), c.preempted_async.get(), c.steals.get(),
-       c.wakes.get(),   c.spawned.get(), c.exited.get(), c.idle_ns.get(),        c.timers_fired.get(),    c.polls.get()};
+  s = {c.resumes.get(),         c.parks.get(),   c.yields.get(),       c.preempted_alloc.get(),
+       c.preempted_async.get(), c.steals.get(),  c.wakes.get(),        c.spawned.get(),
+       c.exited.get(),          c.idle_ns.get(), c.timers_fired.get(), c.polls.get()};
 }
 
 }  // namespace
@@ -89,7 +94,8 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
   install_floors();
   smarm_config config;
   smarm_config_init(&config);
-  std::memcpy(static_cast<void*>(&config), given, std::min<std::size_t>(given->struct_size, sizeof config));
+  std::memcpy(static_cast<void*>(&config), given,
+              std::min<std::size_t>(given->struct_size, sizeof config));
   if (config.workers == 0) config.workers = usable_cpus();
   if (!valid(config)) return nullptr;
   try {
@@ -111,7 +117,8 @@ size_t smarm_runtime_stats(smarm_runtime* rt, smarm_worker_stats* out, size_t ca
   if (!rt) rt = caller_runtime();
   if (!rt) return 0;
   auto& workers = rt->workers();
-  for (std::size_t i = 0; i < std::min(capacity, workers.size()); ++i) copy_counters(*workers[i], out[i]);
+  for (std::size_t i = 0; i < std::min(capacity, workers.size()); ++i)
+    copy_counters(*workers[i], out[i]);
   return workers.size();
 }
 

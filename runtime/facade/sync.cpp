@@ -103,7 +103,9 @@ int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t time
 
 // ---- mutex ----
 
-int smarm_mutex_try_lock(smarm_mutex* m) { return MutexCore::of(*m).try_lock() ? SMARM_OK : SMARM_E_TIMEOUT; }
+int smarm_mutex_try_lock(smarm_mutex* m) {
+  return MutexCore::of(*m).try_lock() ? SMARM_OK : SMARM_E_TIMEOUT;
+}
 
 int smarm_mutex_lock(smarm_mutex* m, int64_t timeout_ns) {
   int status;
@@ -123,7 +125,9 @@ void smarm_mutex_unlock(smarm_mutex* m) {
 
 // ---- coroutines: the body is user code, so no section around it ----
 
-smarm_coroutine* smarm_coroutine_create(void (*body)(void*, smarm_coroutine*), void* arg) { return create_coroutine(body, arg); }
+smarm_coroutine* smarm_coroutine_create(void (*body)(void*, smarm_coroutine*), void* arg) {
+  return create_coroutine(body, arg);
+}
 int smarm_coroutine_resume(smarm_coroutine* c) { return finish(resume_coroutine(*c)); }
 void smarm_coroutine_suspend(smarm_coroutine* c) { suspend_coroutine(*c); }
 void smarm_coroutine_destroy(smarm_coroutine* c) { destroy_coroutine(c); }

@@ -19,7 +19,8 @@ std::uint32_t from_affinity() {
 }
 
 std::uint32_t rounded_up(double quota, double period) {
-  return quota > 0 && period > 0 ? std::max(1u, static_cast<std::uint32_t>(quota / period + 0.999)) : UINT32_MAX;
+  return quota > 0 && period > 0 ? std::max(1u, static_cast<std::uint32_t>(quota / period + 0.999))
+                                 : UINT32_MAX;
 }
 
 // The quotas of this process's cgroup and of all above it: the tightest counts.
@@ -52,6 +53,8 @@ std::uint32_t from_cgroup() {
 
 }  // namespace
 
-std::uint32_t usable_cpus() { return std::clamp(std::min(from_affinity(), from_cgroup()), 1u, 1024u); }
+std::uint32_t usable_cpus() {
+  return std::clamp(std::min(from_affinity(), from_cgroup()), 1u, 1024u);
+}
 
 }  // namespace smarm

@@ -1,4 +1,5 @@
-// How many CPUs this process may really use: the affinity mask and the cgroup quota, version 1 or 2.
+// How many CPUs this process may really use: the affinity mask and the cgroup quota, version 1
+// or 2.
 #pragma once
 
 #include <cstdint>

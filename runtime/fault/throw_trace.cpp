@@ -1,5 +1,7 @@
-// Where an exception was thrown: __cxa_throw is interposed, so that every throw of the program and its plugins leaves its return addresses with the actor. The trampoline attaches them to the panic.
-// (What escapes an actor is seen only after the stack is unwound; a backtrace then would show the trampoline.)
+// Where an exception was thrown: __cxa_throw is interposed, so that every throw of the program and
+// its plugins leaves its return addresses with the actor. The trampoline attaches them to the
+// panic. (What escapes an actor is seen only after the stack is unwound; a backtrace then would
+// show the trampoline.)
 
 #include "runtime/base/assert.hpp"
 #include "runtime/sched/actor_main.hpp"
@@ -58,7 +60,8 @@ void install_throw_trace() { SMARM_ASSERT(real_throw()); }
 }  // namespace smarm
 
 // Under a name of its own: the compiler has declared __cxa_throw already, with other types.
-extern "C" __attribute__((visibility("default"), noreturn)) void smarm_cxa_throw(void* exception, std::type_info* type, void (*destructor)(void*)) asm("__cxa_throw");
+extern "C" __attribute__((visibility("default"), noreturn)) void smarm_cxa_throw(
+    void* exception, std::type_info* type, void (*destructor)(void*)) asm("__cxa_throw");
 
 void smarm_cxa_throw(void* exception, std::type_info* type, void (*destructor)(void*)) {
   smarm::record_throw();

@@ -39,7 +39,9 @@ bool BlockingPool::start_thread() {
   pthread_sigmask(SIG_SETMASK, &all, &old);
   bool started = true;
   try {
-    std::thread([this] { thread_main(); }).detach();  // the destructor waits for threads_ to reach 0
+    std::thread([this] {
+      thread_main();
+    }).detach();  // the destructor waits for threads_ to reach 0
     ++threads_;
   } catch (const std::system_error&) {
     started = false;
@@ -82,7 +84,8 @@ int BlockingPool::run(void (*fn)(void*), void* arg) {
   const Ticket ticket = begin_wait(self);
   {
     std::lock_guard lock(mutex_);
-    if (idle_ <= queue_.size() && threads_ < limit_ && !start_thread() && threads_ == 0) return EAGAIN;
+    if (idle_ <= queue_.size() && threads_ < limit_ && !start_thread() && threads_ == 0)
+      return EAGAIN;
     rt.hold();
     queue_.push_back({fn, arg, &rt, ticket});
   }

@@ -1,4 +1,5 @@
-// Threads that may block, for block_on_io. Grows to a limit while jobs wait, shrinks after idling, ends with its owner.
+// Threads that may block, for block_on_io. Grows to a limit while jobs wait, shrinks after idling,
+// ends with its owner.
 #pragma once
 
 #include "runtime/actor/state.hpp"
@@ -25,7 +26,8 @@ class BlockingPool {
     RuntimeCore* runtime = nullptr;
     Ticket ticket{};
   };
-  // Parks the calling actor until job has run on a thread of the pool. In a section. 0 or an errno when no thread could be made.
+  // Parks the calling actor until job has run on a thread of the pool. In a section. 0 or an errno
+  // when no thread could be made.
   int run(void (*fn)(void*), void* arg);
 
   std::size_t threads() const;

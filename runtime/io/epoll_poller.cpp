@@ -19,7 +19,9 @@ constexpr std::uint32_t kEdges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr std::uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 constexpr std::uint32_t kWriteEvents = EPOLLOUT | EPOLLHUP | EPOLLERR;
 
-std::uint64_t event_data(int fd, std::uint32_t generation) { return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd); }
+std::uint64_t event_data(int fd, std::uint32_t generation) {
+  return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
+}
 
 int checked(int fd, const char* what) {
   if (fd < 0) throw std::system_error(errno, std::system_category(), what);
@@ -57,7 +59,9 @@ void evict_others(FdEntry& entry, const Actor* keep) {
 // Counts a wait, so that the runtime does not end under it.
 class CountedWait {
  public:
-  explicit CountedWait(RuntimeCore& rt) : runtime_(rt) { runtime_.io_waits.fetch_add(1, std::memory_order_seq_cst); }
+  explicit CountedWait(RuntimeCore& rt) : runtime_(rt) {
+    runtime_.io_waits.fetch_add(1, std::memory_order_seq_cst);
+  }
   ~CountedWait() { runtime_.io_waits.fetch_sub(1, std::memory_order_seq_cst); }
   CountedWait(const CountedWait&) = delete;
   CountedWait& operator=(const CountedWait&) = delete;
@@ -72,7 +76,9 @@ OwnedFd::~OwnedFd() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-EpollPoller& current_poller() { return static_cast<EpollPoller&>(current_worker()->runtime.poller()); }
+EpollPoller& current_poller() {
+  return static_cast<EpollPoller&>(current_worker()->runtime.poller());
+}
 
 EpollPoller::EpollPoller(unsigned blocking_threads)
     : epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
@@ -90,11 +96,15 @@ bool EpollPoller::poll(std::int64_t timeout_ns) {
   static std::atomic<bool> has_pwait2{true};
   long n = -1;
   if (has_pwait2.load(std::memory_order_relaxed)) {
-    n = ::syscall(SYS_epoll_pwait2, epoll_.get(), events_.data(), events_.size(), timeout_ns < 0 ? nullptr : &t, nullptr, 0);
+    n = ::syscall(SYS_epoll_pwait2, epoll_.get(), events_.data(), events_.size(),
+                  timeout_ns < 0 ? nullptr : &t, nullptr, 0);
     if (n < 0 && errno == ENOSYS) has_pwait2.store(false, std::memory_order_relaxed);
   }
   if (n < 0 && !has_pwait2.load(std::memory_order_relaxed)) {
-    const int ms = timeout_ns < 0 ? -1 : static_cast<int>(std::min<std::int64_t>((timeout_ns + 999'999) / 1'000'000, 60'000));
+    const int ms =
+        timeout_ns < 0
+            ? -1
+            : static_cast<int>(std::min<std::int64_t>((timeout_ns + 999'999) / 1'000'000, 60'000));
     n = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), ms);
   }
   SMARM_ASSERT(n >= 0 || errno == EINTR);
@@ -104,7 +114,8 @@ bool EpollPoller::poll(std::int64_t timeout_ns) {
 
 void EpollPoller::kick() {
   const std::uint64_t one = 1;
-  static_cast<void>(!::write(event_.get(), &one, sizeof one));  // full means that it is readable already
+  static_cast<void>(
+      !::write(event_.get(), &one, sizeof one));  // full means that it is readable already
 }
 
 void EpollPoller::dispatch(Worker&) {
@@ -123,27 +134,32 @@ void EpollPoller::dispatch(Worker&) {
       entry.ready[kWritable] = true;
       wake_all(entry, kWritable);
     }
-    if (!entry.socket) withdraw(entry, fd);  // one-shot: arms again for who still waits, else leaves
+    if (!entry.socket)
+      withdraw(entry, fd);  // one-shot: arms again for who still waits, else leaves
   }
   event_count_ = 0;
 }
 
 // ---- raw file descriptors ----
 
-// Arms the kernel for the waiters that are listed. The file behind the number may have changed since: then MOD says so, and ADD it is.
-// Those who waited on the file before must not be woken by this one: they are told that theirs is gone.
+// Arms the kernel for the waiters that are listed. The file behind the number may have changed
+// since: then MOD says so, and ADD it is. Those who waited on the file before must not be woken by
+// this one: they are told that theirs is gone.
 int EpollPoller::register_raw(FdEntry& entry, int fd, const Actor* newcomer) {
   epoll_event e{};
-  e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) | (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
+  e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) |
+             (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
   e.data.u64 = event_data(fd, entry.generation);
   if (entry.registered) {
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0) return 0;
     if (errno == ENOENT && newcomer) {
       evict_others(entry, newcomer);
-      e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) | (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
+      e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) |
+                 (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
     }
   }
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) == 0 || (errno == EEXIST && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0)) {
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) == 0 ||
+      (errno == EEXIST && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0)) {
     entry.registered = true;
     return 0;
   }
@@ -156,7 +172,9 @@ void EpollPoller::withdraw(FdEntry& entry, int fd) {
     wake_all(entry, kReadable);  // the file is gone: they find out by trying
     wake_all(entry, kWritable);
   }
-  if (entry.registered) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);  // fails when the file was closed: it is gone then too
+  if (entry.registered)
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd,
+                nullptr);  // fails when the file was closed: it is gone then too
   entry.registered = false;
 }
 
@@ -172,7 +190,8 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
     if (n > 0) return p.revents & POLLNVAL ? EBADF : 0;
     return n == 0 ? SMARM_E_TIMEOUT : errno;
   }
-  const std::uint64_t deadline = timeout_ns < 0 ? kNever : deadline_after(rt.clock().now_ns(), timeout_ns);
+  const std::uint64_t deadline =
+      timeout_ns < 0 ? kNever : deadline_after(rt.clock().now_ns(), timeout_ns);
   CountedWait counted(rt);
   for (;;) {
     const Ticket ticket = begin_wait(self);
@@ -187,7 +206,8 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
         return error;
       }
     }
-    const Woken woken = wait(self, ticket, direction == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
+    const Woken woken = wait(
+        self, ticket, direction == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
     bool happened, gone;
     {
       std::lock_guard lock(entry->mutex);
@@ -247,7 +267,8 @@ void EpollPoller::set_ready(int fd, Direction d) {
   entry.ready[d] = true;
 }
 
-int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d, std::uint64_t deadline) {
+int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d,
+                             std::uint64_t deadline) {
   FdEntry& entry = *table_.get(fd);
   Actor& self = *current_actor();
   if (self.dying) return ECANCELED;
@@ -261,7 +282,8 @@ int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d, std:
       self.wait_value = ticket.pack();
       entry.waiters[d].append(self);
     }
-    const Woken woken = wait(self, ticket, d == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
+    const Woken woken =
+        wait(self, ticket, d == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
     {
       std::lock_guard lock(entry.mutex);
       if (self.wait_value != 0) entry.waiters[d].remove(self);

@@ -34,7 +34,8 @@ class EpollPoller final : public Poller {
   void dispatch(Worker& worker) override;
   void kick() override;
 
-  // Waits of any fd: registers, waits, withdraws. In a section. 0, SMARM_E_TIMEOUT, an errno, or kKilled.
+  // Waits of any fd: registers, waits, withdraws. In a section. 0, SMARM_E_TIMEOUT, an errno, or
+  // kKilled.
   int wait_raw(int fd, Direction direction, std::int64_t timeout_ns);
 
   // Sockets: registered until forgotten. The generation names this use of the number.

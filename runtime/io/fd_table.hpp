@@ -1,12 +1,17 @@
 // What the poller knows of each file descriptor number.
 //
-// An entry is found by number and never freed. Its generation changes whenever the number comes to mean another file as far as we can know (a socket adopted or closed), and events carry the generation they were registered
-// under: one for a closed and reused number wakes nobody.
+// An entry is found by number and never freed. Its generation changes whenever the number comes to
+// mean another file as far as we can know (a socket adopted or closed), and events carry the
+// generation they were registered under: one for a closed and reused number wakes nobody.
 //
-// Two kinds of use share an entry: raw waits register for each wait (one-shot) and leave nothing behind; a socket of the RAII types registers once, edge-triggered, and keeps what the edges said in `ready` and `hung_up`.
+// Two kinds of use share an entry: raw waits register for each wait (one-shot) and leave nothing
+// behind; a socket of the RAII types registers once, edge-triggered, and keeps what the edges said
+// in `ready` and `hung_up`.
 //
-// 1. Everything in an entry is under its mutex. System calls on the poller happen under it: it is a mutex, not a spinlock (rank: fd entry).
-// 2. An actor on one of the lists is waiting, or about to, with the ticket in its wait_value; who takes it off the list owns the right to wake it.
+// 1. Everything in an entry is under its mutex. System calls on the poller happen under it: it is a
+// mutex, not a spinlock (rank: fd entry).
+// 2. An actor on one of the lists is waiting, or about to, with the ticket in its wait_value; who
+// takes it off the list owns the right to wake it.
 #pragma once
 
 #include "runtime/sync/channel.hpp"
@@ -24,9 +29,9 @@ struct FdEntry {
   std::mutex mutex;
   std::uint32_t generation = 0;
   WaitList waiters[2];
-  bool registered = false;                 // the kernel has it, as far as we know
-  bool socket = false;                     // of the RAII types
-  bool ready[2] = {true, true};            // sockets: an edge came since the last look
+  bool registered = false;       // the kernel has it, as far as we know
+  bool socket = false;           // of the RAII types
+  bool ready[2] = {true, true};  // sockets: an edge came since the last look
 };
 
 class FdTable {

@@ -32,7 +32,8 @@ std::unexpected<IoError> failure(std::error_code code, std::string operation, st
   return std::unexpected(IoError{code, std::move(operation), std::move(address)});
 }
 std::unexpected<IoError> failure(int error, std::string operation, std::string address) {
-  return failure(std::error_code(error, std::system_category()), std::move(operation), std::move(address));
+  return failure(std::error_code(error, std::system_category()), std::move(operation),
+                 std::move(address));
 }
 std::unexpected<IoError> failed_status(int status, std::string operation, std::string address) {
   return failure(detail::io_code(status), std::move(operation), std::move(address));
@@ -40,7 +41,8 @@ std::unexpected<IoError> failed_status(int status, std::string operation, std::s
 
 std::string text_of(std::string_view host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string_view::npos;
-  return (v6 ? "[" + std::string(host) + "]" : std::string(host.empty() ? "*" : host)) + ":" + std::to_string(port);
+  return (v6 ? "[" + std::string(host) + "]" : std::string(host.empty() ? "*" : host)) + ":" +
+         std::to_string(port);
 }
 
 std::string text_of(const sockaddr_storage& a) {
@@ -140,7 +142,8 @@ IoResult<detail::Socket> listen_on(const Address& a, const std::string& text) {
   Fd fd(::socket(a.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.fd < 0) return failure(errno, "socket", text);
   const int one = 1;
-  if (a.get()->sa_family != AF_UNIX) ::setsockopt(fd.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (a.get()->sa_family != AF_UNIX)
+    ::setsockopt(fd.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (::bind(fd.fd, a.get(), a.length) < 0) return failure(errno, "bind", text);
   if (::listen(fd.fd, SOMAXCONN) < 0) return failure(errno, "listen", text);
   return make_socket(fd, "listen", text);
@@ -151,7 +154,8 @@ IoResult<detail::Socket> connect_to(const Address& a, Wait timeout, const std::s
   if (fd.fd < 0) return failure(errno, "socket", text);
   auto socket = make_socket(fd, "connect", text);
   if (!socket) return socket;
-  if (int status = smarm_socket_connect(socket->get(), a.get(), a.length, detail::opt_ns(timeout))) return failed_status(status, "connect", text);
+  if (int status = smarm_socket_connect(socket->get(), a.get(), a.length, detail::opt_ns(timeout)))
+    return failed_status(status, "connect", text);
   return socket;
 }
 
@@ -171,7 +175,8 @@ IoResult<detail::Socket> adopt_fd(int fd) {
 IoResult<detail::Socket> accept_from(const detail::Socket& listener, Wait timeout) {
   int fd = -1;
   if (!listener.get()) return failure(EBADF, "accept", "closed listener");
-  if (int status = smarm_socket_accept(listener.get(), detail::opt_ns(timeout), &fd)) return failed_status(status, "accept", local_address(listener.fd()));
+  if (int status = smarm_socket_accept(listener.get(), detail::opt_ns(timeout), &fd))
+    return failed_status(status, "accept", local_address(listener.fd()));
   Fd owned(fd);
   return make_socket(owned, "accept", "");
 }
@@ -188,15 +193,18 @@ bool somebody_listens(const Address& a) {
 SMARM_PUBLIC IoResult<std::size_t> detail::Stream::read(std::span<char> buffer, Wait timeout) {
   if (!socket_.get()) return failure(EBADF, "read", "closed stream");
   std::size_t done = 0;
-  if (int status = smarm_socket_read(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
+  if (int status =
+          smarm_socket_read(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
     return failed_status(status, "read", peer_address(fd()));
   return done;
 }
 
-SMARM_PUBLIC IoResult<std::size_t> detail::Stream::write(std::span<const char> buffer, Wait timeout) {
+SMARM_PUBLIC IoResult<std::size_t> detail::Stream::write(std::span<const char> buffer,
+                                                         Wait timeout) {
   if (!socket_.get()) return failure(EBADF, "write", "closed stream");
   std::size_t done = 0;
-  if (int status = smarm_socket_write(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
+  if (int status =
+          smarm_socket_write(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
     return failed_status(status, "write", peer_address(fd()));
   return done;
 }
@@ -214,7 +222,9 @@ SMARM_PUBLIC IoResult<void> detail::Stream::read_exact(std::span<char> buffer, W
   while (!buffer.empty()) {
     auto n = read(buffer, timeout);
     if (!n) return std::unexpected(std::move(n.error()));
-    if (*n == 0) return failure(std::make_error_code(std::errc::no_message_available), "read_exact", peer_address(fd()));
+    if (*n == 0)
+      return failure(std::make_error_code(std::errc::no_message_available), "read_exact",
+                     peer_address(fd()));
     buffer = buffer.subspan(*n);
   }
   return {};
@@ -222,7 +232,8 @@ SMARM_PUBLIC IoResult<void> detail::Stream::read_exact(std::span<char> buffer, W
 
 // ---- TCP ----
 
-SMARM_PUBLIC IoResult<TcpStream> TcpStream::connect(std::string_view host, std::uint16_t port, Wait timeout) {
+SMARM_PUBLIC IoResult<TcpStream> TcpStream::connect(std::string_view host, std::uint16_t port,
+                                                    Wait timeout) {
   auto addresses = resolve(host, port, false);
   if (!addresses) return std::unexpected(std::move(addresses.error()));
   std::unexpected<IoError> last = failure(EADDRNOTAVAIL, "connect", text_of(host, port));
@@ -258,12 +269,15 @@ SMARM_PUBLIC IoResult<TcpListener> TcpListener::bind(std::string_view host, std:
 SMARM_PUBLIC IoResult<TcpListener> TcpListener::bind(std::string_view address) {
   const std::size_t colon = address.rfind(':');
   std::string_view host = address.substr(0, colon == std::string_view::npos ? 0 : colon);
-  const std::string_view port_text = address.substr(colon == std::string_view::npos ? 0 : colon + 1);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  const std::string_view port_text =
+      address.substr(colon == std::string_view::npos ? 0 : colon + 1);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   std::uint16_t port = 0;
   auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
   if (error != std::errc() || end != port_text.data() + port_text.size())
-    return failure(std::make_error_code(std::errc::invalid_argument), "bind (expected host:port)", std::string(address));
+    return failure(std::make_error_code(std::errc::invalid_argument), "bind (expected host:port)",
+                   std::string(address));
   return bind(host == "*" ? "" : host, port);
 }
 
@@ -311,10 +325,10 @@ SMARM_PUBLIC IoResult<UnixListener> UnixListener::bind(std::string_view path) {
   auto address = unix_address(path, "bind");
   if (!address) return std::unexpected(std::move(address.error()));
   auto socket = listen_on(*address, std::string(path));
-  struct stat st {};
+  struct stat st{};
   const std::string name(path);
-  if (!socket && socket.error().code == std::errc::address_in_use && ::stat(name.c_str(), &st) == 0 && S_ISSOCK(st.st_mode) &&
-      !somebody_listens(*address)) {
+  if (!socket && socket.error().code == std::errc::address_in_use &&
+      ::stat(name.c_str(), &st) == 0 && S_ISSOCK(st.st_mode) && !somebody_listens(*address)) {
     ::unlink(name.c_str());
     socket = listen_on(*address, name);
   }

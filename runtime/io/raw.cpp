@@ -21,7 +21,9 @@ bool ready_now(int fd, short events) {
   return ::poll(&p, 1, 0) > 0;
 }
 
-// One attempt that cannot block: MSG_DONTWAIT on sockets, RWF_NOWAIT where the file knows it, else a look by poll first (sound while nobody else reads from the same blocking descriptor in between).
+// One attempt that cannot block: MSG_DONTWAIT on sockets, RWF_NOWAIT where the file knows it, else
+// a look by poll first (sound while nobody else reads from the same blocking descriptor in
+// between).
 ssize_t try_read(int fd, void* buffer, std::size_t size) {
   ssize_t n = ::recv(fd, buffer, size, MSG_DONTWAIT);
   if (n >= 0 || errno != ENOTSOCK) return n;
@@ -45,7 +47,9 @@ ssize_t try_write(int fd, const void* buffer, std::size_t size) {
     errno = EAGAIN;
     return -1;
   }
-  return ::write(fd, buffer, size < PIPE_BUF ? size : PIPE_BUF);  // a writable pipe takes that much without blocking
+  return ::write(
+      fd, buffer,
+      size < PIPE_BUF ? size : PIPE_BUF);  // a writable pipe takes that much without blocking
 }
 
 // The time that is left of a deadline, as a timeout.
@@ -62,7 +66,10 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, F attempt) {
     if (attempt() >= 0) return 0;
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return errno;
-    if (first) deadline = timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+    if (first)
+      deadline = timeout_ns < 0
+                     ? kNever
+                     : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
     if (int status = current_poller().wait_raw(fd, d, left(deadline))) return status;
   }
 }
@@ -77,7 +84,8 @@ int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, st
   });
 }
 
-int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
+int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns,
+              std::size_t& done) {
   return retry_raw(fd, kWritable, timeout_ns, [&] {
     const ssize_t n = try_write(fd, buffer, size);
     if (n >= 0) done = static_cast<std::size_t>(n);

@@ -17,7 +17,9 @@ namespace {
 // Keeps the block alive while a call is under way: another actor may close the socket meanwhile.
 class InUse {
  public:
-  explicit InUse(smarm_socket& s) : socket_(s) { socket_.references.fetch_add(1, std::memory_order_relaxed); }  // relaxed: the caller has it
+  explicit InUse(smarm_socket& s) : socket_(s) {
+    socket_.references.fetch_add(1, std::memory_order_relaxed);
+  }  // relaxed: the caller has it
   ~InUse() { drop(socket_); }
   InUse(const InUse&) = delete;
   InUse& operator=(const InUse&) = delete;
@@ -30,12 +32,14 @@ class InUse {
 };
 
 std::uint64_t deadline_of(std::int64_t timeout_ns) {
-  return timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+  return timeout_ns < 0 ? kNever
+                        : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
 }
 
 EpollPoller& poller_of(smarm_socket& s) { return static_cast<EpollPoller&>(s.runtime->poller()); }
 
-// attempt() returns what the system call returned. Waits on EAGAIN, in the order: forget old edges, try, sleep until a new one.
+// attempt() returns what the system call returned. Waits on EAGAIN, in the order: forget old edges,
+// try, sleep until a new one.
 template <class F>
 int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, F attempt) {
   if (s.runtime != &current_worker()->runtime) return EXDEV;
@@ -87,7 +91,8 @@ void close_socket(smarm_socket* s) {
   InUse::drop(*s);
 }
 
-int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
+int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns,
+                std::size_t& done) {
   return retry(s, kReadable, timeout_ns, [&] {
     const ssize_t n = ::read(s.fd, buffer, size);
     if (n >= 0) done = static_cast<std::size_t>(n);
@@ -95,7 +100,8 @@ int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t ti
   });
 }
 
-int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
+int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns,
+                 std::size_t& done) {
   return retry(s, kWritable, timeout_ns, [&] {
     const ssize_t n = ::send(s.fd, buffer, size, MSG_NOSIGNAL);
     if (n >= 0) done = static_cast<std::size_t>(n);
@@ -104,17 +110,22 @@ int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int
 }
 
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd) {
-  return retry(s, kReadable, timeout_ns, [&] { return fd = ::accept4(s.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
+  return retry(s, kReadable, timeout_ns, [&] {
+    return fd = ::accept4(s.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  });
 }
 
-int connect_socket(smarm_socket& s, const void* address, std::uint32_t length, std::int64_t timeout_ns) {
+int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
+                   std::int64_t timeout_ns) {
   if (s.runtime != &current_worker()->runtime) return EXDEV;
   InUse in_use(s);
   EpollPoller& poller = poller_of(s);
   poller.clear_ready(s.fd, kWritable);
-  if (::connect(s.fd, static_cast<const sockaddr*>(address), length) == 0) return poller.set_ready(s.fd, kWritable), 0;
+  if (::connect(s.fd, static_cast<const sockaddr*>(address), length) == 0)
+    return poller.set_ready(s.fd, kWritable), 0;
   if (errno != EINPROGRESS && errno != EAGAIN) return errno;
-  // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is proof.
+  // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is
+  // proof.
   for (const std::uint64_t deadline = deadline_of(timeout_ns);;) {
     if (int status = poller.wait_socket(s.fd, s.generation, kWritable, deadline)) return status;
     poller.clear_ready(s.fd, kWritable);
@@ -124,7 +135,8 @@ int connect_socket(smarm_socket& s, const void* address, std::uint32_t length, s
     if (error) return error;
     sockaddr_storage peer;
     size = sizeof peer;
-    if (::getpeername(s.fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return poller.set_ready(s.fd, kWritable), 0;
+    if (::getpeername(s.fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0)
+      return poller.set_ready(s.fd, kWritable), 0;
     if (errno != ENOTCONN) return errno;
   }
 }

@@ -18,16 +18,21 @@ struct smarm_socket {
 
 namespace smarm {
 
-// In a section, by an actor of the runtime that adopted it. 0, SMARM_E_TIMEOUT, an errno or kKilled.
+// In a section, by an actor of the runtime that adopted it. 0, SMARM_E_TIMEOUT, an errno or
+// kKilled.
 smarm_socket* adopt_socket(int fd, int& error);
 void close_socket(smarm_socket* s);
-int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done);
-int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done);
+int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns,
+                std::size_t& done);
+int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns,
+                 std::size_t& done);
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd);
-int connect_socket(smarm_socket& s, const void* address, std::uint32_t length, std::int64_t timeout_ns);
+int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
+                   std::int64_t timeout_ns);
 
 // Raw descriptors, whatever their flags.
 int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done);
-int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done);
+int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns,
+              std::size_t& done);
 
 }  // namespace smarm

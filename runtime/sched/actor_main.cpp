@@ -30,8 +30,9 @@ void mark_done(Actor& a) {
   do {
     SMARM_ASSERT(legal_transition(state(word), ActorState::done));
     // A wait number more: tickets of this life are worth nothing in the next.
-  } while (!a.word.compare_exchange_weak(word, make(generation(word), next_wait(word), ActorState::done), std::memory_order_acq_rel,
-                                         std::memory_order_relaxed));
+  } while (!a.word.compare_exchange_weak(word,
+                                         make(generation(word), next_wait(word), ActorState::done),
+                                         std::memory_order_acq_rel, std::memory_order_relaxed));
 }
 
 void free_actor(Actor& a, Worker& w) {
@@ -42,7 +43,8 @@ void free_actor(Actor& a, Worker& w) {
 
 // The actor's end meets the end of its handle. Afterwards the block may be somebody else's.
 void resolve_join(Actor& a, Worker& w) {
-  const std::uint64_t old = a.join.exchange(kJoinDone, std::memory_order_acq_rel);  // pairs with join_actor and detach_actor
+  const std::uint64_t old = a.join.exchange(
+      kJoinDone, std::memory_order_acq_rel);  // pairs with join_actor and detach_actor
   if (old == kJoinDetached) {
     free_actor(a, w);
   } else if (old & kJoinTicketFlag) {
@@ -81,7 +83,8 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
 
 enum class Ended : std::uint8_t { normally, panicked, killed };
 
-// Not inlined: its frame is gone when the actor ends. A forced unwinding carries no object: the reference it is caught by is null.
+// Not inlined: its frame is gone when the actor ends. A forced unwinding carries no object: the
+// reference it is caught by is null.
 [[gnu::noinline, gnu::no_sanitize("null")]] Ended run_entry(Actor& self, smarm_exit*& exit) {
   try {
     self.entry(self.closure, SMARM_RUN);
@@ -99,7 +102,8 @@ void copy_throw_trace(Actor& self, smarm_exit* exit) {
   ActorExtras* extras = self.extras.load(std::memory_order_relaxed);
   if (!extras || !exit) return;
   exit->frame_count = extras->throw_frame_count;
-  for (std::size_t i = 0; i < extras->throw_frame_count; ++i) exit->frames[i] = extras->throw_frames[i];
+  for (std::size_t i = 0; i < extras->throw_frame_count; ++i)
+    exit->frames[i] = extras->throw_frames[i];
 }
 
 }  // namespace
@@ -144,7 +148,8 @@ Actor* spawn_on(Worker& w, const SpawnRequest& request) {
   a->has_mailbox.store(false, std::memory_order_relaxed);
   const std::uint64_t word = a->word.load(std::memory_order_relaxed);
   SMARM_ASSERT(legal_transition(state(word), ActorState::active));
-  a->word.store(with_state(word, ActorState::active), std::memory_order_release);  // publishes the fields above to who holds the pid
+  a->word.store(with_state(word, ActorState::active),
+                std::memory_order_release);  // publishes the fields above to who holds the pid
   w.counters.spawned.add();
   w.enqueue_fresh(a);
   return a;
@@ -180,7 +185,9 @@ void fail_unstarted(Actor& a, Worker& w, const char* reason) {
 void abandon_self(Actor& self) {
   ++current_worker()->in_runtime;
   self.abandoned = true;
-  smarm_exit* exit = make_killed_record(self.pid(), "killed; it caught the unwinding and did not rethrow, so it was abandoned and its stack is lost");
+  smarm_exit* exit = make_killed_record(self.pid(),
+                                        "killed; it caught the unwinding and did not rethrow, so "
+                                        "it was abandoned and its stack is lost");
   finish_actor(self, exit);
 }
 
@@ -203,13 +210,17 @@ int join_actor(Actor& self, Actor& target, smarm_exit** exit) {
   for (;;) {
     const Ticket ticket = begin_wait(self);
     const std::uint64_t mine = ticket.pack() | kJoinTicketFlag;
-    std::uint64_t seen = target.join.load(std::memory_order_acquire);  // pairs with resolve_join: done means that exit is written
-    while (seen != kJoinDone && !target.join.compare_exchange_weak(seen, mine, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    std::uint64_t seen = target.join.load(
+        std::memory_order_acquire);  // pairs with resolve_join: done means that exit is written
+    while (seen != kJoinDone &&
+           !target.join.compare_exchange_weak(seen, mine, std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
     }
     if (seen == kJoinDone) break;
     if (wait(self, ticket, WaitKind::join, kNever) == Woken::killed) {
       seen = mine;
-      target.join.compare_exchange_strong(seen, kJoinNobody, std::memory_order_acq_rel);  // fails when it has ended meanwhile
+      target.join.compare_exchange_strong(
+          seen, kJoinNobody, std::memory_order_acq_rel);  // fails when it has ended meanwhile
       return kKilled;  // the handle is still whole: its owner's destructor detaches
     }
   }

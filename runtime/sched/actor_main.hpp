@@ -15,7 +15,8 @@ struct SpawnRequest {
   std::uint8_t stack_class = 0;
 };
 
-// Makes an actor and queues it on the worker. nullptr: a limit, last_error() says which; the closure stays the caller's. The block is kept for a handle.
+// Makes an actor and queues it on the worker. nullptr: a limit, last_error() says which; the
+// closure stays the caller's. The block is kept for a handle.
 Actor* spawn_on(Worker& w, const SpawnRequest& request);
 
 // The trampoline: catches everything that the entry throws. arg is the Actor.
@@ -30,11 +31,13 @@ void fail_unstarted(Actor& a, Worker& w, const char* reason);
 void detach_actor(Actor& a);
 int join_actor(Actor& self, Actor& target, smarm_exit** exit);
 
-// Called for each actor that ends, on its worker, in a section, before anybody can see its end. Upper floors add theirs before the first runtime is made.
+// Called for each actor that ends, on its worker, in a section, before anybody can see its end.
+// Upper floors add theirs before the first runtime is made.
 using ExitHook = void (*)(Actor& a, const smarm_exit* exit, Worker& w);
 void add_exit_hook(ExitHook hook);
 
-// Extras are made on demand by the actor itself or a thread that keeps it alive. nullptr: no memory.
+// Extras are made on demand by the actor itself or a thread that keeps it alive. nullptr: no
+// memory.
 ActorExtras* extras_of(Actor& a);
 
 }  // namespace smarm

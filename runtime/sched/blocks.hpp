@@ -12,13 +12,15 @@ inline constexpr bool kRecycleBlocks = !SMARM_ASAN && !SMARM_TSAN;
 
 inline void* alloc_block(std::size_t size) noexcept {
   Worker* w = current_worker();
-  if (kRecycleBlocks && w && size - 1 < kLargestBlock) [[likely]] return w->blocks.alloc(block_class(size));
+  if (kRecycleBlocks && w && size - 1 < kLargestBlock) [[likely]]
+    return w->blocks.alloc(block_class(size));
   return raw_block_alloc(size ? size : 1);
 }
 
 inline void free_block(void* block, std::size_t size) noexcept {
   Worker* w = current_worker();
-  if (kRecycleBlocks && w && size - 1 < kLargestBlock) [[likely]] return w->blocks.free(block, block_class(size));
+  if (kRecycleBlocks && w && size - 1 < kLargestBlock) [[likely]]
+    return w->blocks.free(block, block_class(size));
   raw_block_free(block);
 }
 

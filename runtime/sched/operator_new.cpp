@@ -1,4 +1,5 @@
-// The process's operator new and delete: malloc, with a tick of the preemption clock in front. All forms, so that every allocation of a program counts and every pair matches.
+// The process's operator new and delete: malloc, with a tick of the preemption clock in front. All
+// forms, so that every allocation of a program counts and every pair matches.
 
 #include "runtime/sched/preempt.hpp"
 
@@ -13,9 +14,11 @@ void* allocate(std::size_t size, std::size_t alignment) {
   smarm::tick();
   if (size == 0) size = 1;
   for (;;) {
-    void* p = alignment <= alignof(std::max_align_t) ? std::malloc(size)
-                                                     : std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
-    if (p) [[likely]] return p;
+    void* p = alignment <= alignof(std::max_align_t)
+                  ? std::malloc(size)
+                  : std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+    if (p) [[likely]]
+      return p;
     std::new_handler handler = std::get_new_handler();
     if (!handler) throw std::bad_alloc();
     handler();
@@ -39,16 +42,26 @@ constexpr std::size_t raw(std::align_val_t a) { return static_cast<std::size_t>(
 SMARM_EXPORT void* operator new(std::size_t n) {
   smarm::tick();
   void* p = std::malloc(n ? n : 1);
-  if (p) [[likely]] return p;
+  if (p) [[likely]]
+    return p;
   return allocate(n, 1);
 }
 SMARM_EXPORT void* operator new[](std::size_t n) { return operator new(n); }
-SMARM_EXPORT void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return try_allocate(n, 1); }
-SMARM_EXPORT void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return try_allocate(n, 1); }
+SMARM_EXPORT void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return try_allocate(n, 1);
+}
+SMARM_EXPORT void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return try_allocate(n, 1);
+}
 SMARM_EXPORT void* operator new(std::size_t n, std::align_val_t a) { return allocate(n, raw(a)); }
 SMARM_EXPORT void* operator new[](std::size_t n, std::align_val_t a) { return allocate(n, raw(a)); }
-SMARM_EXPORT void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return try_allocate(n, raw(a)); }
-SMARM_EXPORT void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return try_allocate(n, raw(a)); }
+SMARM_EXPORT void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return try_allocate(n, raw(a));
+}
+SMARM_EXPORT void* operator new[](std::size_t n, std::align_val_t a,
+                                  const std::nothrow_t&) noexcept {
+  return try_allocate(n, raw(a));
+}
 
 SMARM_EXPORT void operator delete(void* p) noexcept { std::free(p); }
 SMARM_EXPORT void operator delete[](void* p) noexcept { std::free(p); }
@@ -59,6 +72,12 @@ SMARM_EXPORT void operator delete[](void* p, const std::nothrow_t&) noexcept { s
 SMARM_EXPORT void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 SMARM_EXPORT void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
 SMARM_EXPORT void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-SMARM_EXPORT void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-SMARM_EXPORT void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
-SMARM_EXPORT void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
+SMARM_EXPORT void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+SMARM_EXPORT void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(p);
+}
+SMARM_EXPORT void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  std::free(p);
+}

@@ -14,14 +14,19 @@ using namespace state_word;
 
 Ticket begin_wait(Actor& self) {
   std::uint64_t word = self.word.load(std::memory_order_relaxed);
-  // A waker of an earlier, withdrawn wait may have left its mark. It has used that wait's number up, so the new ticket differs.
+  // A waker of an earlier, withdrawn wait may have left its mark. It has used that wait's number
+  // up, so the new ticket differs.
   while (word & kWoken) {
-    if (self.word.compare_exchange_weak(word, word & ~kWoken, std::memory_order_acq_rel, std::memory_order_relaxed)) word &= ~kWoken;
+    if (self.word.compare_exchange_weak(word, word & ~kWoken, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed))
+      word &= ~kWoken;
   }
   return {self.index, wait_number(word)};
 }
 
-bool kill_pending(const Actor& self) { return (self.word.load(std::memory_order_relaxed) & kKill) && !self.dying; }
+bool kill_pending(const Actor& self) {
+  return (self.word.load(std::memory_order_relaxed) & kKill) && !self.dying;
+}
 
 Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns) {
   SMARM_ASSERT(!self.dying);
@@ -39,7 +44,8 @@ Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns)
   w->leave(Worker::After::publish_wait);
   self.waits_for = WaitKind::none;
   bool fired = false;
-  if (timed) fired = !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
+  if (timed)
+    fired = !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
   if (kill_pending(self)) return Woken::killed;
   return fired ? Woken::by_time : Woken::by_ticket;
 }
@@ -60,7 +66,8 @@ int park_current_actor(Actor& self) {
   if (kill_pending(self)) return kKilled;
   std::uint64_t word = self.word.load(std::memory_order_acquire);
   while (word & kToken) {
-    if (self.word.compare_exchange_weak(word, word & ~kToken, std::memory_order_acq_rel)) return SMARM_OK;
+    if (self.word.compare_exchange_weak(word, word & ~kToken, std::memory_order_acq_rel))
+      return SMARM_OK;
   }
   Worker* w = current_worker();
   self.waits_for = WaitKind::park;
@@ -98,8 +105,11 @@ void unpark_local(Worker& w, Actor& a, std::uint32_t gen) {
   for (;;) {
     const ActorState s = state(word);
     if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
-    const std::uint64_t next = s == ActorState::parked ? with_state(word, ActorState::active) : word | kToken;
-    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+    const std::uint64_t next =
+        s == ActorState::parked ? with_state(word, ActorState::active) : word | kToken;
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
+      continue;
     if (s == ActorState::parked) w.enqueue(&a);
     return;
   }
@@ -111,8 +121,11 @@ void kill_local(Worker& w, Actor& a, std::uint32_t gen) {
     const ActorState s = state(word);
     if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
     const bool rouse = s == ActorState::parked || (s == ActorState::waiting && !(word & kHold));
-    const std::uint64_t next = (rouse ? with_state(next_wait(word), ActorState::active) : word) | kKill;
-    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+    const std::uint64_t next =
+        (rouse ? with_state(next_wait(word), ActorState::active) : word) | kKill;
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
+      continue;
     if (rouse) w.enqueue(&a);
     return;
   }
@@ -126,7 +139,8 @@ struct CallCommand : Command {
 
 void run_call(Command* command, Worker& w) {
   auto* c = static_cast<CallCommand*>(command);
-  if (Actor* a = ActorTable::instance().find(c->call.pid)) c->call.fn(w, *a, c->call.pid.generation);
+  if (Actor* a = ActorTable::instance().find(c->call.pid))
+    c->call.fn(w, *a, c->call.pid.generation);
   std::free(c);
 }
 
@@ -140,11 +154,13 @@ void run_wake(Command* command, Worker& w) {
   std::free(c);
 }
 
-// Keeps a runtime from going away under a foreign thread. The count is published before the actor's word is read again: an actor that is alive then holds its runtime,
-// and the runtime waits for the count before it is torn down. (seq_cst on both sides.)
+// Keeps a runtime from going away under a foreign thread. The count is published before the actor's
+// word is read again: an actor that is alive then holds its runtime, and the runtime waits for the
+// count before it is torn down. (seq_cst on both sides.)
 class ForeignCall {
  public:
-  ForeignCall(Actor& a, bool (*alive)(const Actor&, std::uint64_t), std::uint64_t what) : runtime_(a.runtime) {
+  ForeignCall(Actor& a, bool (*alive)(const Actor&, std::uint64_t), std::uint64_t what)
+      : runtime_(a.runtime) {
     if (!runtime_) return;
     runtime_->foreign_calls.fetch_add(1, std::memory_order_seq_cst);
     if (!alive(a, what) || a.runtime != runtime_) release();
@@ -185,7 +201,8 @@ bool call_on_runtime(ActorCall call) {
       *a,
       [](const Actor& actor, std::uint64_t gen) {
         const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
-        return generation(word) == gen && state(word) != ActorState::done && state(word) != ActorState::free;
+        return generation(word) == gen && state(word) != ActorState::done &&
+               state(word) != ActorState::free;
       },
       call.pid.generation);
   if (!foreign.runtime()) return false;
@@ -208,7 +225,8 @@ void wake(Ticket ticket) {
       *a,
       [](const Actor& actor, std::uint64_t wait) {
         const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
-        return wait_number(word) == wait && (state(word) == ActorState::active || state(word) == ActorState::waiting);
+        return wait_number(word) == wait &&
+               (state(word) == ActorState::active || state(word) == ActorState::waiting);
       },
       ticket.wait);
   if (!foreign.runtime()) return;
@@ -217,8 +235,12 @@ void wake(Ticket ticket) {
   foreign.runtime()->post(c);
 }
 
-int unpark_pid(smarm_pid pid) { return call_on_runtime({pid, unpark_local}) ? SMARM_OK : SMARM_E_STALE; }
-int kill_pid(smarm_pid pid) { return call_on_runtime({pid, kill_local}) ? SMARM_OK : SMARM_E_STALE; }
+int unpark_pid(smarm_pid pid) {
+  return call_on_runtime({pid, unpark_local}) ? SMARM_OK : SMARM_E_STALE;
+}
+int kill_pid(smarm_pid pid) {
+  return call_on_runtime({pid, kill_local}) ? SMARM_OK : SMARM_E_STALE;
+}
 
 // ---- dying ----
 

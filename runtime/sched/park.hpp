@@ -1,8 +1,10 @@
 // Waiting: how the primitives above put the calling actor to sleep and wake it.
 //
-// A wait goes:  Ticket t = begin_wait(self);  register t where a waker will find it;  look once more at the condition;  end_in = wait(...);  look again.
-// Every wait is a loop over its condition: a wake-up says "look", not "it is so". All of it runs in a section; a killed wait returns Woken::killed, its caller withdraws what it registered,
-// leaves the section and calls unwind_self().
+// A wait goes:  Ticket t = begin_wait(self);  register t where a waker will find it;  look once
+// more at the condition;  end_in = wait(...);  look again. Every wait is a loop over its condition:
+// a wake-up says "look", not "it is so". All of it runs in a section; a killed wait returns
+// Woken::killed, its caller withdraws what it registered, leaves the section and calls
+// unwind_self().
 #pragma once
 
 #include "runtime/actor/actor.hpp"
@@ -22,7 +24,8 @@ inline Actor* current_actor() {
 
 // The right to end the wait that the actor is about to begin.
 Ticket begin_wait(Actor& self);
-// Sleeps until the ticket is used or the time is reached (kNever: no limit). deadline in the runtime clock's nanoseconds.
+// Sleeps until the ticket is used or the time is reached (kNever: no limit). deadline in the
+// runtime clock's nanoseconds.
 enum class Woken : std::uint8_t { by_ticket, by_time, killed };
 Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns);
 // The same for a wait that cannot be withdrawn: a kill waits until it has ended.
@@ -46,7 +49,8 @@ bool kill_pending(const Actor& self);
 // Outside a section, on the actor's own stack.
 [[noreturn]] void unwind_self();
 
-// Runs fn(worker) on a worker of `a`'s runtime, at once when this is one. False when the actor of that generation has ended.
+// Runs fn(worker) on a worker of `a`'s runtime, at once when this is one. False when the actor of
+// that generation has ended.
 struct ActorCall {
   smarm_pid pid;
   void (*fn)(Worker&, Actor&, std::uint32_t generation);

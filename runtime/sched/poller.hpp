@@ -11,7 +11,8 @@ class Worker;
 class Poller {
  public:
   virtual ~Poller() = default;
-  // Blocks at most that long (0: looks; negative: for ever) and keeps what happened for dispatch. True when there is something to dispatch.
+  // Blocks at most that long (0: looks; negative: for ever) and keeps what happened for dispatch.
+  // True when there is something to dispatch.
   virtual bool poll(std::int64_t timeout_ns) = 0;
   // Wakes the actors that wait for what happened, onto the calling worker's queue.
   virtual void dispatch(Worker& worker) = 0;

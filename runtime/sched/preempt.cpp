@@ -40,10 +40,12 @@ void yield_implicitly(Worker& w) {
 void tick_slow() noexcept {
   Worker* w = current_worker();
   if (!w) {
-    smarm_tls_countdown = std::numeric_limits<std::int32_t>::max();  // no actor will ever run here before a worker resets it
+    smarm_tls_countdown = std::numeric_limits<std::int32_t>::max();  // no actor will ever run here
+                                                                     // before a worker resets it
     return;
   }
-  smarm_tls_countdown = static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
+  smarm_tls_countdown =
+      static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
   if (w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
   if (slice_used_up(*w)) yield_implicitly(*w);
 }

@@ -1,8 +1,11 @@
-// Preemption by the allocator: every alloc_interval-th tick reads the TSC, and an actor that has used its timeslice up yields there, implicitly.
+// Preemption by the allocator: every alloc_interval-th tick reads the TSC, and an actor that has
+// used its timeslice up yields there, implicitly.
 //
-// A tick is an allocation with operator new, a core call, or smarm_tick(). An implicit yield resumes on the same OS thread, so that code which knows nothing of it may hold a thread_local's
-// address across an allocation. None happens in a section of the runtime or while the actor's no_preempt count is above 0: NoPreempt, a held pthread
-// mutex, a static initialisation, pthread_once.
+// A tick is an allocation with operator new, a core call, or smarm_tick(). An implicit yield
+// resumes on the same OS thread, so that code which knows nothing of it may hold a thread_local's
+// address across an allocation. None happens in a section of the runtime or while the actor's
+// no_preempt count is above 0: NoPreempt, a held pthread mutex, a static initialisation,
+// pthread_once.
 #pragma once
 
 #include "runtime/sched/current.hpp"
@@ -13,7 +16,8 @@ namespace smarm {
 [[gnu::noinline]] void tick_slow() noexcept;
 
 inline void tick() noexcept {
-  if (--smarm_tls_countdown <= 0) [[unlikely]] tick_slow();
+  if (--smarm_tls_countdown <= 0) [[unlikely]]
+    tick_slow();
 }
 
 // The count of the calling actor; nothing on other threads.

@@ -1,8 +1,13 @@
-// Interposed locks: while an actor holds a pthread mutex or rwlock, runs a pthread_once routine or initialises a function-local static, an allocation must not switch it out. Another actor of the same
-// worker that wants the lock would block the thread that the holder needs: a deadlock. So each of these raises the actor's no_preempt count.
+// Interposed locks: while an actor holds a pthread mutex or rwlock, runs a pthread_once routine or
+// initialises a function-local static, an allocation must not switch it out. Another actor of the
+// same worker that wants the lock would block the thread that the holder needs: a deadlock. So each
+// of these raises the actor's no_preempt count.
 //
-// The executable defines the names, libraries and plugins bind to them. Behind them are glibc's own functions, reached by their internal names: looking them up at run time would come too late, since locks are
-// taken before main. Under a sanitizer the next definition is its interceptor, which is looked up at the first call. A lock taken by one actor and released by another, or by a thread, cannot push a count below zero.
+// The executable defines the names, libraries and plugins bind to them. Behind them are glibc's own
+// functions, reached by their internal names: looking them up at run time would come too late,
+// since locks are taken before main. Under a sanitizer the next definition is its interceptor,
+// which is looked up at the first call. A lock taken by one actor and released by another, or by a
+// thread, cannot push a count below zero.
 
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/sched/preempt.hpp"
@@ -19,7 +24,8 @@
 
 namespace {
 
-// The next definition of a name, looked up once. Two threads may look at the same time: they find the same.
+// The next definition of a name, looked up once. Two threads may look at the same time: they find
+// the same.
 template <class F>
 class Next {
  public:
@@ -93,29 +99,66 @@ constinit Next<int (*)(pthread_once_t*, void (*)())> glibc_once("pthread_once");
 #endif
 
 namespace {
-constinit Next<int (*)(pthread_mutex_t*, const timespec*)> next_timedlock("pthread_mutex_timedlock");
-constinit Next<int (*)(pthread_mutex_t*, clockid_t, const timespec*)> next_clocklock("pthread_mutex_clocklock");
-constinit Next<int (*)(pthread_rwlock_t*, const timespec*)> next_timedrdlock("pthread_rwlock_timedrdlock");
-constinit Next<int (*)(pthread_rwlock_t*, const timespec*)> next_timedwrlock("pthread_rwlock_timedwrlock");
-constinit Next<int (*)(pthread_rwlock_t*, clockid_t, const timespec*)> next_clockrdlock("pthread_rwlock_clockrdlock");
-constinit Next<int (*)(pthread_rwlock_t*, clockid_t, const timespec*)> next_clockwrlock("pthread_rwlock_clockwrlock");
+constinit Next<int (*)(pthread_mutex_t*, const timespec*)> next_timedlock(
+    "pthread_mutex_timedlock");
+constinit Next<int (*)(pthread_mutex_t*, clockid_t, const timespec*)> next_clocklock(
+    "pthread_mutex_clocklock");
+constinit Next<int (*)(pthread_rwlock_t*, const timespec*)> next_timedrdlock(
+    "pthread_rwlock_timedrdlock");
+constinit Next<int (*)(pthread_rwlock_t*, const timespec*)> next_timedwrlock(
+    "pthread_rwlock_timedwrlock");
+constinit Next<int (*)(pthread_rwlock_t*, clockid_t, const timespec*)> next_clockrdlock(
+    "pthread_rwlock_clockrdlock");
+constinit Next<int (*)(pthread_rwlock_t*, clockid_t, const timespec*)> next_clockwrlock(
+    "pthread_rwlock_clockwrlock");
 }  // namespace
 
-SMARM_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* m) noexcept { return held(glibc_mutex_lock(m)); }
-SMARM_INTERPOSE int pthread_mutex_trylock(pthread_mutex_t* m) noexcept { return held(glibc_mutex_trylock(m)); }
-SMARM_INTERPOSE int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* t) noexcept { return held(next_timedlock(m, t)); }
-SMARM_INTERPOSE int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t c, const timespec* t) noexcept { return held(next_clocklock(m, c, t)); }
-SMARM_INTERPOSE int pthread_mutex_unlock(pthread_mutex_t* m) noexcept { return released(glibc_mutex_unlock(m)); }
+SMARM_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
+  return held(glibc_mutex_lock(m));
+}
+SMARM_INTERPOSE int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
+  return held(glibc_mutex_trylock(m));
+}
+SMARM_INTERPOSE int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* t) noexcept {
+  return held(next_timedlock(m, t));
+}
+SMARM_INTERPOSE int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t c,
+                                            const timespec* t) noexcept {
+  return held(next_clocklock(m, c, t));
+}
+SMARM_INTERPOSE int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
+  return released(glibc_mutex_unlock(m));
+}
 
-SMARM_INTERPOSE int pthread_rwlock_rdlock(pthread_rwlock_t* l) noexcept { return held(glibc_rwlock_rdlock(l)); }
-SMARM_INTERPOSE int pthread_rwlock_wrlock(pthread_rwlock_t* l) noexcept { return held(glibc_rwlock_wrlock(l)); }
-SMARM_INTERPOSE int pthread_rwlock_tryrdlock(pthread_rwlock_t* l) noexcept { return held(glibc_rwlock_tryrdlock(l)); }
-SMARM_INTERPOSE int pthread_rwlock_trywrlock(pthread_rwlock_t* l) noexcept { return held(glibc_rwlock_trywrlock(l)); }
-SMARM_INTERPOSE int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* t) noexcept { return held(next_timedrdlock(l, t)); }
-SMARM_INTERPOSE int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* t) noexcept { return held(next_timedwrlock(l, t)); }
-SMARM_INTERPOSE int pthread_rwlock_clockrdlock(pthread_rwlock_t* l, clockid_t c, const timespec* t) noexcept { return held(next_clockrdlock(l, c, t)); }
-SMARM_INTERPOSE int pthread_rwlock_clockwrlock(pthread_rwlock_t* l, clockid_t c, const timespec* t) noexcept { return held(next_clockwrlock(l, c, t)); }
-SMARM_INTERPOSE int pthread_rwlock_unlock(pthread_rwlock_t* l) noexcept { return released(glibc_rwlock_unlock(l)); }
+SMARM_INTERPOSE int pthread_rwlock_rdlock(pthread_rwlock_t* l) noexcept {
+  return held(glibc_rwlock_rdlock(l));
+}
+SMARM_INTERPOSE int pthread_rwlock_wrlock(pthread_rwlock_t* l) noexcept {
+  return held(glibc_rwlock_wrlock(l));
+}
+SMARM_INTERPOSE int pthread_rwlock_tryrdlock(pthread_rwlock_t* l) noexcept {
+  return held(glibc_rwlock_tryrdlock(l));
+}
+SMARM_INTERPOSE int pthread_rwlock_trywrlock(pthread_rwlock_t* l) noexcept {
+  return held(glibc_rwlock_trywrlock(l));
+}
+SMARM_INTERPOSE int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* t) noexcept {
+  return held(next_timedrdlock(l, t));
+}
+SMARM_INTERPOSE int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* t) noexcept {
+  return held(next_timedwrlock(l, t));
+}
+SMARM_INTERPOSE int pthread_rwlock_clockrdlock(pthread_rwlock_t* l, clockid_t c,
+                                               const timespec* t) noexcept {
+  return held(next_clockrdlock(l, c, t));
+}
+SMARM_INTERPOSE int pthread_rwlock_clockwrlock(pthread_rwlock_t* l, clockid_t c,
+                                               const timespec* t) noexcept {
+  return held(next_clockwrlock(l, c, t));
+}
+SMARM_INTERPOSE int pthread_rwlock_unlock(pthread_rwlock_t* l) noexcept {
+  return released(glibc_rwlock_unlock(l));
+}
 
 SMARM_INTERPOSE int pthread_once(pthread_once_t* once, void (*routine)()) {
   struct NoSwitch {  // the routine may throw

@@ -2,7 +2,8 @@
 
 namespace smarm {
 
-// The ring is empty and the overflow is not: moves half a ring over. Half, so that pushes and thieves find room on both sides.
+// The ring is empty and the overflow is not: moves half a ring over. Half, so that pushes and
+// thieves find room on both sides.
 void RunQueue::refill() {
   std::uint32_t tail = tail_.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < kSize / 2 && !overflow_.empty(); ++i) {
@@ -15,7 +16,8 @@ Actor* RunQueue::steal_from(RunQueue& victim, bool single, std::uint32_t& stolen
   std::uint32_t head = victim.head_.load(std::memory_order_acquire);
   const std::uint32_t mine = tail_.load(std::memory_order_relaxed);
   for (;;) {
-    const std::uint32_t tail = victim.tail_.load(std::memory_order_acquire);  // pairs with push: the slots are written
+    const std::uint32_t tail =
+        victim.tail_.load(std::memory_order_acquire);  // pairs with push: the slots are written
     const std::uint32_t available = tail - head;
     if (available > kSize) {  // head was read long ago
       head = victim.head_.load(std::memory_order_acquire);
@@ -25,10 +27,13 @@ Actor* RunQueue::steal_from(RunQueue& victim, bool single, std::uint32_t& stolen
     if (n == 0) return nullptr;
     Actor* first = victim.slots_[head % kSize].load(std::memory_order_relaxed);
     for (std::uint32_t i = 1; i < n; ++i) {
-      slots_[(mine + i - 1) % kSize].store(victim.slots_[(head + i) % kSize].load(std::memory_order_relaxed), std::memory_order_relaxed);
+      slots_[(mine + i - 1) % kSize].store(
+          victim.slots_[(head + i) % kSize].load(std::memory_order_relaxed),
+          std::memory_order_relaxed);
     }
     // release: the owner may reuse the slots only after the reads above.
-    if (victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    if (victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel,
+                                           std::memory_order_acquire)) {
       tail_.store(mine + n - 1, std::memory_order_release);
       stolen = n;
       return first;

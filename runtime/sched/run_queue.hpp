@@ -1,17 +1,20 @@
 // The queues of a worker.
 //
-// RunQueue: first in, first out, for woken and yielding actors. A ring of 256 that thieves may take half of, and behind it a private list for what does not fit, so that order
-// holds however many are runnable. (The ring is Go's and tokio's; they spill to the global queue and lose the order.)
-// FreshDeque: last in, first out, for actors that have not run yet: a tree of spawns is then walked depth-first and holds few stacks. Thieves take the oldest. (Chase and Lev, "Dynamic
-// circular work-stealing deque", 2005, bounded.)
+// RunQueue: first in, first out, for woken and yielding actors. A ring of 256 that thieves may take
+// half of, and behind it a private list for what does not fit, so that order holds however many are
+// runnable. (The ring is Go's and tokio's; they spill to the global queue and lose the order.)
+// FreshDeque: last in, first out, for actors that have not run yet: a tree of spawns is then walked
+// depth-first and holds few stacks. Thieves take the oldest. (Chase and Lev, "Dynamic circular
+// work-stealing deque", 2005, bounded.)
 //
-// Threads: the owner calls everything; other workers only steal_* and the size functions. `shared` is false in a runtime of one worker, where nobody steals and plain loads and
-// stores do.
+// Threads: the owner calls everything; other workers only steal_* and the size functions. `shared`
+// is false in a runtime of one worker, where nobody steals and plain loads and stores do.
 //
 // RunQueue
 // 1. head <= tail <= head + kSize; slots in [head, tail) hold actors, each owned by the queue.
 // 2. Only the owner writes tail and slots; it never overwrites a slot before head has passed it.
-// 3. Whoever moves head by compare-exchange from h to h + n owns slots [h, h + n) as they were read before: the exchange fails if another took one of them.
+// 3. Whoever moves head by compare-exchange from h to h + n owns slots [h, h + n) as they were read
+// before: the exchange fails if another took one of them.
 // 4. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
 #pragma once
 
@@ -58,11 +61,13 @@ class RunQueue {
   explicit RunQueue(bool shared) : shared_(shared) {}
 
   void push(Actor* a) {
-    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
+    const std::uint32_t tail =
+        tail_.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
     // acquire: pairs with the release of a thief's exchange, which was done with the slot.
     if (overflow_.empty() && tail - head_.load(std::memory_order_acquire) < kSize) [[likely]] {
       slots_[tail % kSize].store(a, std::memory_order_relaxed);
-      tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in steal_half: publishes the slot and the actor
+      tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in steal_half:
+                                                         // publishes the slot and the actor
       return;
     }
     overflow_.push(a);
@@ -83,8 +88,11 @@ class RunQueue {
         head_.store(head + 1, std::memory_order_relaxed);
         return a;
       }
-      // acq_rel: orders this take with the thieves' takes; the actor itself was published by this very thread.
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return a;
+      // acq_rel: orders this take with the thieves' takes; the actor itself was published by this
+      // very thread.
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
+        return a;
     }
   }
 
@@ -94,12 +102,18 @@ class RunQueue {
   }
   std::uint32_t head() const { return head_.load(std::memory_order_relaxed); }
   bool empty() const { return ring_size() == 0 && overflow_.empty(); }  // owner
-  std::size_t size() const { return ring_size() + overflow_.size(); }    // owner
-  // The position in the order that the next push will get, and whether everything before a position has been taken. Owner.
-  std::uint32_t end_position() const { return tail_.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(overflow_.size()); }
-  bool reached(std::uint32_t position) const { return static_cast<std::int32_t>(head() - position) >= 0; }
+  std::size_t size() const { return ring_size() + overflow_.size(); }   // owner
+  // The position in the order that the next push will get, and whether everything before a position
+  // has been taken. Owner.
+  std::uint32_t end_position() const {
+    return tail_.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(overflow_.size());
+  }
+  bool reached(std::uint32_t position) const {
+    return static_cast<std::int32_t>(head() - position) >= 0;
+  }
 
-  // Takes the older half of victim's ring (all of one when `single`) and returns one actor of it; the rest goes into this queue, which is empty.
+  // Takes the older half of victim's ring (all of one when `single`) and returns one actor of it;
+  // the rest goes into this queue, which is empty.
   Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
 
  private:
@@ -121,8 +135,10 @@ class FreshDeque {
   // False: full.
   bool push(Actor* a) {
     const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);
-    const std::int64_t top = top_.load(std::memory_order_acquire);  // pairs with the thieves' exchange: the slot is free again
-    if (bottom - top >= kSize) [[unlikely]] return false;
+    const std::int64_t top = top_.load(
+        std::memory_order_acquire);  // pairs with the thieves' exchange: the slot is free again
+    if (bottom - top >= kSize) [[unlikely]]
+      return false;
     slots_[bottom % kSize].store(a, std::memory_order_relaxed);
     bottom_.store(bottom + 1, std::memory_order_release);  // pairs with the load in steal
     return true;
@@ -136,15 +152,18 @@ class FreshDeque {
       bottom_.store(bottom, std::memory_order_relaxed);
       return slots_[bottom % kSize].load(std::memory_order_relaxed);
     }
-    if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;  // empty, and only the owner fills it
-    // seq_cst exchange, then seq_cst load: the owner claims the last slot before it looks at top, a thief looks at bottom after top; one of them sees the other.
+    if (bottom < top_.load(std::memory_order_relaxed))
+      return nullptr;  // empty, and only the owner fills it
+    // seq_cst exchange, then seq_cst load: the owner claims the last slot before it looks at top, a
+    // thief looks at bottom after top; one of them sees the other.
     bottom_.exchange(bottom, std::memory_order_seq_cst);
     std::int64_t top = top_.load(std::memory_order_seq_cst);
     Actor* a = nullptr;
     if (top <= bottom) {
       a = slots_[bottom % kSize].load(std::memory_order_relaxed);
       if (top < bottom) return a;
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst)) a = nullptr;  // the last one: a thief was faster
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst))
+        a = nullptr;  // the last one: a thief was faster
     }
     bottom_.store(bottom + 1, std::memory_order_relaxed);
     return a;
@@ -161,10 +180,13 @@ class FreshDeque {
     }
   }
   std::size_t size() const {
-    const std::int64_t n = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    const std::int64_t n =
+        bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
     return n > 0 ? static_cast<std::size_t>(n) : 0;
   }
-  std::int64_t taken() const { return top_.load(std::memory_order_relaxed); }  // how many thieves have taken so far
+  std::int64_t taken() const {
+    return top_.load(std::memory_order_relaxed);
+  }  // how many thieves have taken so far
 
  private:
   alignas(kCacheLine) std::atomic<std::int64_t> top_{0};  // thieves write it
@@ -173,7 +195,8 @@ class FreshDeque {
   std::array<std::atomic<Actor*>, kSize> slots_{};
 };
 
-// The queue that all workers of a runtime share: fresh actors that did not fit, and nothing on a hot path.
+// The queue that all workers of a runtime share: fresh actors that did not fit, and nothing on a
+// hot path.
 class InjectQueue {
  public:
   explicit InjectQueue(bool shared) : shared_(shared) {}

@@ -13,8 +13,11 @@
 namespace smarm {
 
 namespace {
-constexpr int kSearchRounds = 200;                     // a few microseconds of looking before a sleep that costs 20 us to end
-constexpr std::uint64_t kWatchInterval = 5'000'000;    // how long an actor may sit behind another that does not yield, while some worker is idle
+constexpr int kSearchRounds =
+    200;  // a few microseconds of looking before a sleep that costs 20 us to end
+constexpr std::uint64_t kWatchInterval =
+    5'000'000;  // how long an actor may sit behind another that does not yield, while some worker
+                // is idle
 constexpr std::size_t kInjectBatch = 32;
 }  // namespace
 
@@ -26,7 +29,8 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
       clock_(clock),
       poller_(std::move(poller)),
       inject_(!solo_) {
-  for (std::uint32_t i = 0; i < config.workers; ++i) workers_.push_back(std::make_unique<Worker>(*this, i));
+  for (std::uint32_t i = 0; i < config.workers; ++i)
+    workers_.push_back(std::make_unique<Worker>(*this, i));
   idle_.reserve(config.workers);
 }
 
@@ -44,10 +48,12 @@ std::size_t RuntimeCore::live() const {
 
 bool RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
   Phase expected = Phase::ready;
-  if (!phase_.compare_exchange_strong(expected, Phase::running, std::memory_order_acq_rel)) return false;
+  if (!phase_.compare_exchange_strong(expected, Phase::running, std::memory_order_acq_rel))
+    return false;
   Worker& first = *workers_[0];
   searching_.store(0, std::memory_order_relaxed);
-  // The first actor is made on this thread before it is a worker: nobody else looks at the queues yet.
+  // The first actor is made on this thread before it is a worker: nobody else looks at the queues
+  // yet.
   smarm_tls_worker = &first;
   Actor* root = spawn_on(first, {entry, closure, {}, 0, stack_class_of(config_.stack_size)});
   smarm_tls_worker = nullptr;
@@ -56,7 +62,8 @@ bool RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     return false;
   }
   std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < workers_.size(); ++i) threads.emplace_back([w = workers_[i].get()] { w->run(); });
+  for (std::size_t i = 1; i < workers_.size(); ++i)
+    threads.emplace_back([w = workers_[i].get()] { w->run(); });
   first.run();
   for (std::thread& t : threads) t.join();
   while (foreign_calls.load(std::memory_order_seq_cst) != 0) _mm_pause();
@@ -72,7 +79,8 @@ void RuntimeCore::post(Command* command) {
   do {
     command->next = head;
   } while (!commands_.compare_exchange_weak(head, command, std::memory_order_seq_cst));
-  if (idle_count_.load(std::memory_order_seq_cst) > 0) wake_one();  // second half of the idle protocol
+  if (idle_count_.load(std::memory_order_seq_cst) > 0)
+    wake_one();  // second half of the idle protocol
 }
 
 void RuntimeCore::release() {
@@ -84,7 +92,8 @@ void RuntimeCore::release() {
 }
 
 void RuntimeCore::run_commands(Worker& w) {
-  if (!commands_.load(std::memory_order_relaxed)) return;  // relaxed: a hint, except before sleeping, where work_elsewhere() looks again
+  if (!commands_.load(std::memory_order_relaxed))
+    return;  // relaxed: a hint, except before sleeping, where work_elsewhere() looks again
   Command* list = commands_.exchange(nullptr, std::memory_order_acquire);
   Command* in_order = nullptr;
   while (list) {
@@ -125,7 +134,9 @@ bool RuntimeCore::try_poll(Worker& w) {
 
 void RuntimeCore::share(Worker& w) {
   // relaxed: hints. A wake-up missed here is made good by the idle worker's watch.
-  if (idle_count_.load(std::memory_order_relaxed) == 0 || searching_.load(std::memory_order_relaxed) != 0) return;
+  if (idle_count_.load(std::memory_order_relaxed) == 0 ||
+      searching_.load(std::memory_order_relaxed) != 0)
+    return;
   w.counters.wakes.add();
   wake_one();
 }
@@ -141,7 +152,8 @@ void RuntimeCore::wake_one() {
     idle_.pop_back();
     w->idle_listed = false;
     idle_count_.fetch_sub(1, std::memory_order_seq_cst);
-    searching_.fetch_add(1, std::memory_order_relaxed);  // on behalf of the woken one: it will search
+    searching_.fetch_add(1,
+                         std::memory_order_relaxed);  // on behalf of the woken one: it will search
   }
   notify(*w, polls);
 }
@@ -180,7 +192,8 @@ Actor* RuntimeCore::find_work(Worker& w) {
     const bool last = searching_.fetch_sub(1, std::memory_order_relaxed) == 1;
     searching = false;
     if (a) {
-      if (last && !solo_ && w.ready.ring_size() + w.fresh.size() >= 2) share(w);  // there is more where that came from
+      if (last && !solo_ && w.ready.ring_size() + w.fresh.size() >= 2)
+        share(w);  // there is more where that came from
       return a;
     }
     if (phase_.load(std::memory_order_acquire) == Phase::stopped) return nullptr;
@@ -190,7 +203,9 @@ Actor* RuntimeCore::find_work(Worker& w) {
 }
 
 Actor* RuntimeCore::search(Worker& w) {
-  const int rounds = solo_ || idle_count_.load(std::memory_order_relaxed) + 1 >= workers_.size() ? 1 : kSearchRounds;
+  const int rounds = solo_ || idle_count_.load(std::memory_order_relaxed) + 1 >= workers_.size()
+                         ? 1
+                         : kSearchRounds;
   for (int i = 0; i < rounds; ++i) {
     if (i == 0) w.maintain();
     run_commands(w);
@@ -256,7 +271,8 @@ bool RuntimeCore::unlist_idle(Worker& w) {
 bool RuntimeCore::work_elsewhere(const Worker& w) const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return true;
   for (const auto& other : workers_) {
-    if (other.get() != &w && (other->ready.ring_size() >= 2 || other->fresh.size() >= 2)) return true;
+    if (other.get() != &w && (other->ready.ring_size() >= 2 || other->fresh.size() >= 2))
+      return true;
   }
   return false;
 }
@@ -299,7 +315,8 @@ bool RuntimeCore::idle(Worker& w) {
   return woken;
 }
 
-// Another worker may be busy with one actor for long: its timers and the actors that sit in its queue are taken care of here.
+// Another worker may be busy with one actor for long: its timers and the actors that sit in its
+// queue are taken care of here.
 void RuntimeCore::look_after_others(Worker& w) {
   const std::uint64_t now = clock_.now_ns();
   for (const auto& other : workers_) {
@@ -327,7 +344,8 @@ bool RuntimeCore::sleep_in_poller(Worker& w, bool others_busy) {
   for (const auto& other : workers_) until = std::min(until, other->next_timer_ns());
   const std::uint64_t now = clock_.now_ns();
   if (others_busy) until = std::min(until, now + kWatchInterval);
-  const std::int64_t timeout = until == kNever ? -1 : static_cast<std::int64_t>(until > now ? until - now : 0);
+  const std::int64_t timeout =
+      until == kNever ? -1 : static_cast<std::int64_t>(until > now ? until - now : 0);
   w.counters.polls.add();
   return poller_->poll(timeout);
 }
@@ -341,10 +359,12 @@ void RuntimeCore::sleep_on_futex(Worker& w) {
   }
 }
 
-// Under the idle lock with every worker listed: nobody adds to anything but foreign threads, whose commands are looked at here.
+// Under the idle lock with every worker listed: nobody adds to anything but foreign threads, whose
+// commands are looked at here.
 bool RuntimeCore::quiescent() const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return false;
-  if (holds_.load(std::memory_order_seq_cst) != 0 || io_waits.load(std::memory_order_seq_cst) != 0) return false;
+  if (holds_.load(std::memory_order_seq_cst) != 0 || io_waits.load(std::memory_order_seq_cst) != 0)
+    return false;
   for (const auto& w : workers_) {
     if (w->has_local_work() || w->wheel.size() != 0) return false;
   }
@@ -366,7 +386,8 @@ void RuntimeCore::drain(Worker& w) {
     if (!a) continue;
     const std::uint64_t word = a->word.load(std::memory_order_acquire);
     const ActorState s = state_word::state(word);
-    if (a->runtime == this && s != ActorState::free && s != ActorState::done) kill_local(w, *a, state_word::generation(word));
+    if (a->runtime == this && s != ActorState::free && s != ActorState::done)
+      kill_local(w, *a, state_word::generation(word));
   }
 }
 

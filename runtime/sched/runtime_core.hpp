@@ -1,11 +1,15 @@
 // The runtime: its workers, what they share, and how they go idle, wake each other and stop.
 //
-// Idle protocol (no wake-up is lost): a worker that found nothing lists itself as idle (a read-modify-write on idle_count), then looks once more at everything that others may add to, then
-// sleeps. Whoever adds work from outside publishes it first and reads idle_count second. Both sides are sequentially consistent, so one of them sees the other.
-// One idle worker holds the poller and sleeps there; the others sleep on their futex word. While some worker is busy the poller's sleep is bounded: it looks for actors that sit behind a long-running one.
+// Idle protocol (no wake-up is lost): a worker that found nothing lists itself as idle (a
+// read-modify-write on idle_count), then looks once more at everything that others may add to, then
+// sleeps. Whoever adds work from outside publishes it first and reads idle_count second. Both sides
+// are sequentially consistent, so one of them sees the other. One idle worker holds the poller and
+// sleeps there; the others sleep on their futex word. While some worker is busy the poller's sleep
+// is bounded: it looks for actors that sit behind a long-running one.
 //
-// End: the last worker to go idle finds the runtime quiescent when no queue holds an actor, no timer is armed, no IO wait, blocking job or hold is
-// pending and no command is queued. Actors still alive then are parked for ever and are killed; when none is left the workers stop.
+// End: the last worker to go idle finds the runtime quiescent when no queue holds an actor, no
+// timer is armed, no IO wait, blocking job or hold is pending and no command is queued. Actors
+// still alive then are parked for ever and are killed; when none is left the workers stop.
 //
 // Foreign threads never touch an actor's state: they post commands, which a worker runs.
 #pragma once
@@ -40,16 +44,18 @@ class RuntimeCore {
   RuntimeCore(const RuntimeCore&) = delete;
   RuntimeCore& operator=(const RuntimeCore&) = delete;
 
-  // Runs the first actor on the calling thread and the others; comes back when everything has ended. False: it is running already.
+  // Runs the first actor on the calling thread and the others; comes back when everything has
+  // ended. False: it is running already.
   bool run(smarm_entry entry, void* closure, smarm_exit** exit);
 
   // ---- workers ----
   Actor* find_work(Worker& w);  // waits; nullptr when the runtime stops
-  void share(Worker& w);        // called with more than one actor queued: wakes an idle worker when that pays
+  void share(
+      Worker& w);  // called with more than one actor queued: wakes an idle worker when that pays
   void wake_one();
   void run_commands(Worker& w);
   bool take_injected(Worker& w);  // moves a share of the inject queue to w's
-  bool try_poll(Worker& w);  // looks at the poller unless another worker holds it
+  bool try_poll(Worker& w);       // looks at the poller unless another worker holds it
 
   // ---- any thread ----
   void post(Command* command);
@@ -68,7 +74,8 @@ class RuntimeCore {
   // Live tunables, read by the slow path of the tick.
   std::atomic<std::uint32_t> alloc_interval;
   std::atomic<std::uint64_t> timeslice_cycles;
-  // IO waits are counted here by the io floor (any worker); with them pending the runtime does not end.
+  // IO waits are counted here by the io floor (any worker); with them pending the runtime does not
+  // end.
   std::atomic<std::int64_t> io_waits{0};
   // Foreign threads inside a call on this runtime; it does not go away under them.
   std::atomic<std::uint32_t> foreign_calls{0};

@@ -11,7 +11,8 @@ namespace {
 
 void drop_reference(smarm_timer* t) {
   // acq_rel: the last one frees, after everything the other one did.
-  if (t->references.fetch_sub(1, std::memory_order_acq_rel) == 1) free_block(t, sizeof(smarm_timer));
+  if (t->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    free_block(t, sizeof(smarm_timer));
 }
 
 }  // namespace
@@ -39,14 +40,16 @@ int cancel_timer(smarm_timer* t) {
   Worker* w = current_worker();
   if (w && &w->runtime == &t->home->runtime) {
     const bool cancelled = t->home->cancel_timer(*t);
-    if (cancelled && t->references.load(std::memory_order_relaxed) == 2) {  // relaxed: both references are in our hands
+    if (cancelled && t->references.load(std::memory_order_relaxed) ==
+                         2) {  // relaxed: both references are in our hands
       free_block(t, sizeof(smarm_timer));
       return 1;
     }
     drop_reference(t);
     return cancelled;
   }
-  // A foreign thread may not touch the wheel of a runtime of one worker; and whether it still lives is known only while the timer is armed. The timer runs.
+  // A foreign thread may not touch the wheel of a runtime of one worker; and whether it still lives
+  // is known only while the timer is armed. The timer runs.
   detach_timer(t);
   return 0;
 }

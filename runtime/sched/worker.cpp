@@ -32,7 +32,8 @@ Worker::~Worker() = default;
 void Worker::run() {
   adopt_thread(scheduler);
   eh = thread_eh_state();
-  smarm_tls_countdown = static_cast<std::int32_t>(runtime.alloc_interval.load(std::memory_order_relaxed));
+  smarm_tls_countdown =
+      static_cast<std::int32_t>(runtime.alloc_interval.load(std::memory_order_relaxed));
   smarm_tls_worker = this;
   in_runtime = 1;
   for (;;) {
@@ -111,7 +112,8 @@ void Worker::finish_switch() {
   after = After::nothing;
 }
 
-// The actor's stack is left: from here on a waker may have it. release: publishes what the actor wrote before; pairs with the acquire in wake.
+// The actor's stack is left: from here on a waker may have it. release: publishes what the actor
+// wrote before; pairs with the acquire in wake.
 void Worker::publish_wait(Actor* a) {
   std::uint64_t word = a->word.load(std::memory_order_relaxed);
   if (solo) {
@@ -126,7 +128,8 @@ void Worker::publish_wait(Actor* a) {
   for (;;) {
     const bool stay = (word & kWoken) || ((word & kKill) && !(word & kHold));
     const std::uint64_t next = stay ? word & ~kWoken : with_state(word, ActorState::waiting);
-    if (a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    if (a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed)) {
       if (stay) enqueue(a);
       return;
     }
@@ -137,10 +140,12 @@ void Worker::publish_park(Actor* a) {
   std::uint64_t word = a->word.load(std::memory_order_relaxed);
   for (;;) {
     const bool stay = word & (kToken | kKill);
-    const std::uint64_t next = stay ? word & ~(kToken | kWoken) : with_state(word & ~kWoken, ActorState::parked);
+    const std::uint64_t next =
+        stay ? word & ~(kToken | kWoken) : with_state(word & ~kWoken, ActorState::parked);
     if (solo) {
       a->word.store(next, std::memory_order_relaxed);
-    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
       continue;
     }
     if (stay) enqueue(a);
@@ -157,7 +162,8 @@ void Worker::enqueue(Actor* a) {
 
 void Worker::enqueue_fresh(Actor* a) {
   if (!fresh.push(a)) [[unlikely]] {
-    for (int i = 0; i < FreshDeque::kSize / 2; ++i) {  // the oldest half goes where every worker finds it
+    for (int i = 0; i < FreshDeque::kSize / 2;
+         ++i) {  // the oldest half goes where every worker finds it
       Actor* old = fresh.steal();
       if (!old) break;
       runtime.inject().push(old);
@@ -167,34 +173,40 @@ void Worker::enqueue_fresh(Actor* a) {
   if (!solo && fresh.size() >= 2) runtime.share(*this);
 }
 
-// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so that neither starves the other.
+// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so
+// that neither starves the other.
 Actor* Worker::pick() {
-  if (--ticks_left == 0) [[unlikely]] maintain();
+  if (--ticks_left == 0) [[unlikely]]
+    maintain();
   for (;;) {
     Actor* a = nullptr;
     if (fresh_turn) a = fresh.pop();
     if (a) {
       fresh_turn = false;
     } else {
-      if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value))) a = pinned.pop();
+      if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value)))
+        a = pinned.pop();
       if (!a) a = ready.pop();
       if (!a) a = pinned.pop();
       if (!a && !fresh_turn) a = fresh.pop();
       fresh_turn = true;
     }
     if (!a) return nullptr;
-    if (a->stack || prepare(a)) [[likely]] return a;
+    if (a->stack || prepare(a)) [[likely]]
+      return a;
   }
 }
 
-// Gives an actor its stack. False: there is none to be had, and the actor has ended with an error that says so.
+// Gives an actor its stack. False: there is none to be had, and the actor has ended with an error
+// that says so.
 bool Worker::prepare(Actor* a) {
   a->stack = stacks.acquire(a->stack_class);
   if (!a->stack) {
     fail_unstarted(*a, *this, last_error());
     return false;
   }
-  // Stack tops are coloured: 16 offsets of a cache line, so that a thousand actors do not share one set of the cache.
+  // Stack tops are coloured: 16 offsets of a cache line, so that a thousand actors do not share one
+  // set of the cache.
   char* top = a->stack.top() - std::size_t{a->index % 16} * kCacheLine;
   make_context(a->context, a->stack.bottom(), top, &actor_main, a);
   return true;
@@ -205,7 +217,8 @@ bool Worker::prepare(Actor* a) {
 bool Worker::wake(Ticket ticket) {
   Actor* a = ActorTable::instance().find(ticket.index);
   if (!a) return false;
-  // acquire on success: pairs with publish_*; the actor's context is saved. release: what the waker wrote is seen by the woken.
+  // acquire on success: pairs with publish_*; the actor's context is saved. release: what the waker
+  // wrote is seen by the woken.
   std::uint64_t word = a->word.load(std::memory_order_relaxed);
   for (;;) {
     if (wait_number(word) != ticket.wait) return false;
@@ -220,7 +233,8 @@ bool Worker::wake(Ticket ticket) {
     }
     if (solo) {
       a->word.store(next, std::memory_order_relaxed);
-    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
       continue;
     }
     if (s == ActorState::waiting) enqueue(a);
@@ -244,7 +258,8 @@ bool Worker::cancel_timer(TimerNode& timer) {
   return wheel.cancel(timer);
 }
 
-// One at a time, so that no waker is called under the lock and a due timer can be cancelled until its turn comes.
+// One at a time, so that no waker is called under the lock and a due timer can be cancelled until
+// its turn comes.
 void Worker::fire_due_timers(Worker& on, std::uint64_t now_ns) {
   bool advanced = false;
   for (;;) {
@@ -256,7 +271,9 @@ void Worker::fire_due_timers(Worker& on, std::uint64_t now_ns) {
       advanced = true;
       due = wheel.pop_due();
       if (!due) return;
-      if (due->ends_wait) ticket = static_cast<WaitTimer*>(due)->ticket;  // the actor may arm it anew once the lock is free
+      if (due->ends_wait)
+        ticket = static_cast<WaitTimer*>(due)
+                     ->ticket;  // the actor may arm it anew once the lock is free
     }
     on.counters.timers_fired.add();
     if (ticket) {
@@ -274,7 +291,8 @@ std::uint64_t Worker::next_timer_ns() {
 
 void Worker::maintain() {
   const std::uint64_t now = runtime.clock().now_ns();
-  // As many switches between two looks as fit into about 50 us, so that timers and IO are as punctual beside actors that run long as beside ones that run short.
+  // As many switches between two looks as fit into about 50 us, so that timers and IO are as
+  // punctual beside actors that run long as beside ones that run short.
   const std::uint64_t elapsed = now - last_maintenance_ns;
   if (elapsed > 100'000 && tick_interval > 1) {
     tick_interval = tick_interval / 2;

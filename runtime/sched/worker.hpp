@@ -1,9 +1,12 @@
 // A worker: an OS thread that runs actors.
 //
-// An actor that leaves its stack switches straight to the next runnable actor; the scheduler's own stack is visited only when the local queues are empty. What must happen after an
-// actor has left its stack (publish its wait, queue it again, free the stack) is recorded in the worker and done by whoever runs next: finish_switch().
+// An actor that leaves its stack switches straight to the next runnable actor; the scheduler's own
+// stack is visited only when the local queues are empty. What must happen after an actor has left
+// its stack (publish its wait, queue it again, free the stack) is recorded in the worker and done
+// by whoever runs next: finish_switch().
 //
-// 1. `in_runtime` counts nested runtime sections of this thread. At every switch it is exactly 1: the section of the one who left is ended by the one who comes.
+// 1. `in_runtime` counts nested runtime sections of this thread. At every switch it is exactly 1:
+// the section of the one who left is ended by the one who comes.
 // 2. Fields up to "shared" are touched by the worker's own thread only.
 #pragma once
 
@@ -26,8 +29,12 @@ class RuntimeCore;
 // Written by one thread, read by any: a plain increment, never torn.
 class Counter {
  public:
-  void add(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
-  void sub(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed); }
+  void add(std::uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void sub(std::uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+  }
   std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -35,7 +42,8 @@ class Counter {
 };
 
 struct WorkerCounters {
-  Counter resumes, parks, yields, preempted_alloc, preempted_async, steals, wakes, spawned, exited, idle_ns, timers_fired, polls;
+  Counter resumes, parks, yields, preempted_alloc, preempted_async, steals, wakes, spawned, exited,
+      idle_ns, timers_fired, polls;
 };
 
 class alignas(kCacheLine) Worker {
@@ -48,25 +56,28 @@ class alignas(kCacheLine) Worker {
 
   // ---- leaving a stack (current actor's thread, in a section) ----
   enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park };
-  void leave(After how);               // comes back when the actor is resumed, perhaps on another worker
-  [[noreturn]] void leave_for_good();  // the current actor has ended; its stack is freed by the successor
-  void finish_switch();                // first thing on the other side
+  void leave(After how);  // comes back when the actor is resumed, perhaps on another worker
+  [[noreturn]] void
+  leave_for_good();      // the current actor has ended; its stack is freed by the successor
+  void finish_switch();  // first thing on the other side
 
   // ---- making actors runnable (this thread, in a section) ----
   void enqueue(Actor* a);        // woken or yielding: to the tail
   void enqueue_fresh(Actor* a);  // spawned: runs before older ones
   bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
 
-  // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this worker's runtime.
+  // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this
+  // worker's runtime.
   bool wake(Ticket ticket);
 
   // ---- timers: the owner or another worker that looks after this one's wheel ----
   void arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns);
-  bool cancel_timer(TimerNode& timer);                   // of this worker's wheel; false: it has fired
+  bool cancel_timer(TimerNode& timer);  // of this worker's wheel; false: it has fired
   void fire_due_timers(Worker& on, std::uint64_t now_ns);  // of this worker's wheel, onto `on`
   std::uint64_t next_timer_ns();
 
-  // Timers, commands, IO and the inject queue, every so many switches and after each used-up timeslice.
+  // Timers, commands, IO and the inject queue, every so many switches and after each used-up
+  // timeslice.
   void maintain();
   Actor* pick();  // the next runnable actor, with a stack; nullptr when the local queues are empty
 
@@ -79,7 +90,8 @@ class alignas(kCacheLine) Worker {
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
   EhState* eh = nullptr;
   RunQueue ready;
-  ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position in `ready` that it comes after
+  ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position
+                     // in `ready` that it comes after
   FreshDeque fresh;
   bool fresh_turn = true;
   After after = After::nothing;
@@ -101,8 +113,8 @@ class alignas(kCacheLine) Worker {
   Wheel wheel;
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
-  bool in_poller = false;                                       // written while it is not listed, read under the idle lock
-  std::uint32_t watched_head = 0;                               // what the holder of the poller saw last
+  bool in_poller = false;          // written while it is not listed, read under the idle lock
+  std::uint32_t watched_head = 0;  // what the holder of the poller saw last
   std::int64_t watched_fresh = 0;
 
   static constexpr std::uint32_t kMaxTicks = 61;

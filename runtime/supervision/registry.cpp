@@ -18,9 +18,12 @@ namespace smarm {
 namespace {
 
 std::uint64_t key(smarm_pid pid) { return std::uint64_t{pid.generation} << 32 | pid.index; }
-smarm_pid pid_of_key(std::uint64_t k) { return {static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32)}; }
+smarm_pid pid_of_key(std::uint64_t k) {
+  return {static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32)};
+}
 
-// One lock for all mailboxes: it is taken when a supervised actor ends, not on any path of one that lives.
+// One lock for all mailboxes: it is taken when a supervised actor ends, not on any path of one that
+// lives.
 struct Mailboxes {
   std::mutex mutex;  // rank: mailboxes, before channels
   std::unordered_map<std::uint64_t, smarm_channel*> by_pid;
@@ -29,7 +32,8 @@ Mailboxes& mailboxes() {
   static Mailboxes* all = new Mailboxes;
   return *all;
 }
-std::mutex stop_mutex;  // rank: stop. Guards ActorExtras::stop_channels against stop() from another worker
+std::mutex
+    stop_mutex;  // rank: stop. Guards ActorExtras::stop_channels against stop() from another worker
 
 void deliver(smarm_channel& mailbox, Signal&& signal) {
   void* payload = alloc_message(sizeof(Signal));
@@ -81,7 +85,8 @@ void on_exit(Actor& a, const smarm_exit* exit, Worker&) {
   }
   if (a.supervisor.generation != 0) {
     Actor* supervisor = ActorTable::instance().find(a.supervisor);
-    if (supervisor && supervisor->has_mailbox.load(std::memory_order_acquire)) send_to_supervisor(a.supervisor, signal_of(a.pid(), exit));
+    if (supervisor && supervisor->has_mailbox.load(std::memory_order_acquire))
+      send_to_supervisor(a.supervisor, signal_of(a.pid(), exit));
   }
   if (a.has_mailbox.load(std::memory_order_relaxed)) unregister(a);
 }
@@ -102,7 +107,8 @@ void send_stop(smarm_channel& c) {
 
 void stop_local(Worker&, Actor& a, std::uint32_t generation) {
   const std::uint64_t word = a.word.load(std::memory_order_acquire);
-  if (state_word::generation(word) != generation || state_word::state(word) == ActorState::done) return;
+  if (state_word::generation(word) != generation || state_word::state(word) == ActorState::done)
+    return;
   std::lock_guard lock(stop_mutex);
   a.stop_requested.store(true, std::memory_order_release);
   ActorExtras* extras = a.extras.load(std::memory_order_acquire);
@@ -133,11 +139,14 @@ int register_supervisor(smarm_pid pid, smarm_channel& mailbox) {
 int arm_deadline(Actor& a, std::int64_t after_ns) {
   ActorExtras* extras = extras_of(a);
   if (!extras) return SMARM_E_LIMIT;
-  extras->deadline = start_timer(*current_worker(), after_ns, deadline_passed, reinterpret_cast<void*>(key(a.pid())));
+  extras->deadline = start_timer(*current_worker(), after_ns, deadline_passed,
+                                 reinterpret_cast<void*>(key(a.pid())));
   return extras->deadline ? SMARM_OK : SMARM_E_LIMIT;
 }
 
-int stop_pid(smarm_pid pid) { return call_on_runtime({pid, stop_local}) ? SMARM_OK : SMARM_E_STALE; }
+int stop_pid(smarm_pid pid) {
+  return call_on_runtime({pid, stop_local}) ? SMARM_OK : SMARM_E_STALE;
+}
 
 smarm_channel* make_stop_channel(Actor& self) {
   smarm_channel* c = smarm_channel_create(0, nullptr);

@@ -1,7 +1,10 @@
-// Supervision in the runtime: who hears of an actor's end, deadlines, and the stop signal. Policy (restarts, budgets) is the daemon's.
+// Supervision in the runtime: who hears of an actor's end, deadlines, and the stop signal. Policy
+// (restarts, budgets) is the daemon's.
 //
-// A supervisor's mailbox is kept under its pid; it is an ordinary channel of smarm::Signal, but no message of any other kind shares it. An actor's end looks its supervisor up
-// (a flag in the control block says in one load that there is nobody) and sends. When the supervisor ends, its registration ends.
+// A supervisor's mailbox is kept under its pid; it is an ordinary channel of smarm::Signal, but no
+// message of any other kind shares it. An actor's end looks its supervisor up (a flag in the
+// control block says in one load that there is nobody) and sends. When the supervisor ends, its
+// registration ends.
 #pragma once
 
 #include "runtime/actor/actor.hpp"

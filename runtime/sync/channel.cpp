@@ -16,16 +16,20 @@ namespace {
 
 constexpr std::uint64_t kOneSender = std::uint64_t{1} << 32 | 1;
 constexpr std::uint64_t kOneReference = 1;
-constexpr std::uint64_t kPlaceGranted = ~std::uint64_t{0};  // in Actor::wait_value of a queued sender
+constexpr std::uint64_t kPlaceGranted =
+    ~std::uint64_t{0};  // in Actor::wait_value of a queued sender
 
-bool has_senders(const smarm_channel& c) { return c.references.load(std::memory_order_seq_cst) >> 32 != 0; }
+bool has_senders(const smarm_channel& c) {
+  return c.references.load(std::memory_order_seq_cst) >> 32 != 0;
+}
 
 void push(smarm_channel& c, Message* m) {
   m->next.store(nullptr, std::memory_order_relaxed);  // relaxed: published by the link below
   Message* previous = c.tail.exchange(m, std::memory_order_seq_cst);
   m->number = previous->number + 1;
   c.sent.store(m->number, std::memory_order_relaxed);
-  previous->next.store(m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
+  previous->next.store(
+      m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
 }
 
 // The message behind head, once its sender has linked it.
@@ -106,7 +110,8 @@ void refuse_waiting_senders(Places& places) {
       std::lock_guard guard(places.lock);
       Actor* first = places.senders.front();
       if (!first) return;
-      // Granted, not refused: it will find the receiver gone when it pushes. Its place is worth nothing any more.
+      // Granted, not refused: it will find the receiver gone when it pushes. Its place is worth
+      // nothing any more.
       places.senders.remove(*first);
       ticket = Ticket::unpack(first->wait_value);
       first->wait_value = kPlaceGranted;
@@ -132,7 +137,9 @@ bool take(smarm_channel& c, void** payload) {
   return true;
 }
 
-bool is_ready(smarm_channel& c) { return c.tail.load(std::memory_order_seq_cst) != c.head || !has_senders(c); }
+bool is_ready(smarm_channel& c) {
+  return c.tail.load(std::memory_order_seq_cst) != c.head || !has_senders(c);
+}
 
 void drain(smarm_channel& c) {
   void* payload;
@@ -188,7 +195,8 @@ int send_message(smarm_channel& c, void* payload) {
 int try_receive_message(smarm_channel& c, void** payload) {
   if (take(c, payload)) return SMARM_OK;
   if (has_senders(c)) return SMARM_E_EMPTY;
-  return take(c, payload) ? SMARM_OK : SMARM_E_CLOSED;  // the last sender may have sent before it went
+  return take(c, payload) ? SMARM_OK
+                          : SMARM_E_CLOSED;  // the last sender may have sent before it went
 }
 
 int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
@@ -197,13 +205,16 @@ int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
   Actor& self = *current_actor();
   if (self.dying) return SMARM_E_CLOSED;
   const std::uint64_t deadline =
-      timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+      timeout_ns < 0 ? kNever
+                     : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
   for (;;) {
     const Ticket ticket = begin_wait(self);
     c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
     Woken woken = Woken::by_ticket;
     if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
-    c.waiter.store(0, std::memory_order_relaxed);  // relaxed: who reads the old ticket finds it used up, or leaves a mark that begin_wait clears
+    c.waiter.store(0,
+                   std::memory_order_relaxed);  // relaxed: who reads the old ticket finds it used
+                                                // up, or leaves a mark that begin_wait clears
     if (woken == Woken::killed) return kKilled;
     status = try_receive_message(c, payload);
     if (status != SMARM_E_EMPTY) return status;
@@ -214,7 +225,8 @@ int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
 int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns) {
   Actor& self = *current_actor();
   const std::uint64_t deadline =
-      timeout_ns < 0 ? kNever : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+      timeout_ns < 0 ? kNever
+                     : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
   auto first_ready = [&]() -> int {
     for (std::size_t i = 0; i < n; ++i) {
       if (!channels[i] || is_ready(*channels[i])) return static_cast<int>(i);
@@ -233,7 +245,8 @@ int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t 
     const Ticket ticket = begin_wait(self);
     listen(ticket.pack());
     ready = first_ready();
-    const Woken woken = ready >= 0 ? Woken::by_ticket : wait(self, ticket, WaitKind::select, deadline);
+    const Woken woken =
+        ready >= 0 ? Woken::by_ticket : wait(self, ticket, WaitKind::select, deadline);
     listen(0);
     if (woken == Woken::killed) return kKilled;
     if (woken == Woken::by_time) {
@@ -243,7 +256,9 @@ int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t 
   }
 }
 
-void add_sender(smarm_channel& c) { c.references.fetch_add(kOneSender, std::memory_order_relaxed); }  // relaxed: the caller holds one
+void add_sender(smarm_channel& c) {
+  c.references.fetch_add(kOneSender, std::memory_order_relaxed);
+}  // relaxed: the caller holds one
 void drop_sender(smarm_channel& c) { drop_references(c, kOneSender); }
 
 void drop_receiver(smarm_channel& c) {
@@ -254,7 +269,8 @@ void drop_receiver(smarm_channel& c) {
 }
 
 std::size_t channel_length(const smarm_channel& c) {
-  const std::uint32_t n = c.sent.load(std::memory_order_relaxed) - c.received.load(std::memory_order_relaxed);
+  const std::uint32_t n =
+      c.sent.load(std::memory_order_relaxed) - c.received.load(std::memory_order_relaxed);
   return static_cast<std::int32_t>(n) > 0 ? n : 0;
 }
 

@@ -1,14 +1,20 @@
 // The untyped channel: many senders, one receiver.
 //
-// A linked list of messages with a stub in front (Vyukov's intrusive MPSC queue): a sender swaps itself in as the tail and then links its predecessor to it; the receiver follows
-// the links. One locked instruction per send, none per receive.
+// A linked list of messages with a stub in front (Vyukov's intrusive MPSC queue): a sender swaps
+// itself in as the tail and then links its predecessor to it; the receiver follows the links. One
+// locked instruction per send, none per receive.
 //
-// 1. head is the message whose payload was taken last (or the embedded stub): the receiver's alone. tail is the message that was sent last.
-// 2. head == tail means empty. head != tail with head->next null means that a sender is between its two steps: the receiver waits for the link, a few instructions.
-// 3. A message is freed by the receiver when a later one is taken, never while a sender may still link to it: a sender links to the tail it swapped out, and the receiver does
+// 1. head is the message whose payload was taken last (or the embedded stub): the receiver's alone.
+// tail is the message that was sent last.
+// 2. head == tail means empty. head != tail with head->next null means that a sender is between its
+// two steps: the receiver waits for the link, a few instructions.
+// 3. A message is freed by the receiver when a later one is taken, never while a sender may still
+// link to it: a sender links to the tail it swapped out, and the receiver does
 //    not pass a message before its link is there.
-// 4. Message::number counts from the stub's 0: tail number - head number is the depth, exact for the receiver.
-// 5. No lost wake-up: the receiver stores its ticket in `waiter`, then looks at tail; a sender swaps tail, then looks at waiter; all four seq_cst, so one sees the other.
+// 4. Message::number counts from the stub's 0: tail number - head number is the depth, exact for
+// the receiver.
+// 5. No lost wake-up: the receiver stores its ticket in `waiter`, then looks at tail; a sender
+// swaps tail, then looks at waiter; all four seq_cst, so one sees the other.
 //    A ticket that stays behind wakes nobody: its wait number is used up.
 // 6. `references` = live senders + receiver; `senders` in the upper half.
 #pragma once
@@ -34,7 +40,8 @@ struct Message {
 };
 static_assert(sizeof(Message) == 16);
 
-// Waiting actors in order, through Actor::wait_prev and wait_next, under the owner structure's lock.
+// Waiting actors in order, through Actor::wait_prev and wait_next, under the owner structure's
+// lock.
 class WaitList {
  public:
   void append(Actor& a) {

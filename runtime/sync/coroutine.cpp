@@ -19,7 +19,9 @@ using State = smarm_coroutine::State;
 
 void unwinding_swallowed(void* arg) {
   auto* c = static_cast<smarm_coroutine*>(arg);
-  if (!c->at_base) assert_failed("a generator body caught its unwinding and did not rethrow abi::__forced_unwind", __FILE__, __LINE__);
+  if (!c->at_base)
+    assert_failed("a generator body caught its unwinding and did not rethrow abi::__forced_unwind",
+                  __FILE__, __LINE__);
 }
 
 // Not inlined into the base frame, which is never unwound.
@@ -29,7 +31,8 @@ void unwinding_swallowed(void* arg) {
   } catch (abi::__forced_unwind&) {
     c.at_base = true;
     Actor* self = current_actor();
-    if (!c.unwinding && self) {  // a kill: kill_swallowed must not take this catch for a swallowed one
+    if (!c.unwinding &&
+        self) {  // a kill: kill_swallowed must not take this catch for a swallowed one
       c.killed = true;
       self->relayed = true;
     }
@@ -108,14 +111,16 @@ void suspend_coroutine(smarm_coroutine& c) {
   SMARM_ASSERT(c.state == State::running);
   c.state = State::suspended;
 #if SMARM_ASAN
-  __sanitizer_start_switch_fiber(&c.body.fake_stack, c.consumer.stack_bottom, c.consumer.stack_size);
+  __sanitizer_start_switch_fiber(&c.body.fake_stack, c.consumer.stack_bottom,
+                                 c.consumer.stack_size);
 #endif
 #if SMARM_TSAN
   __tsan_switch_to_fiber(c.consumer.fiber, 0);
 #endif
   smarm_switch(&c.body.sp, c.consumer.sp);
 #if SMARM_ASAN
-  __sanitizer_finish_switch_fiber(c.body.fake_stack, &c.consumer.stack_bottom, &c.consumer.stack_size);
+  __sanitizer_finish_switch_fiber(c.body.fake_stack, &c.consumer.stack_bottom,
+                                  &c.consumer.stack_size);
 #endif
   if (c.unwinding) force_unwind(unwinding_swallowed, &c);
 }

@@ -1,7 +1,8 @@
 // A coroutine: the stack under a Generator.
 //
-// It is resumed and suspends; the two sides alternate, so it needs no synchronisation. Inside an actor the body may park: the actor's context is then saved on the coroutine's stack, and goes on there on whatever
-// worker resumes it. A kill unwinds the body first and then its consumer.
+// It is resumed and suspends; the two sides alternate, so it needs no synchronisation. Inside an
+// actor the body may park: the actor's context is then saved on the coroutine's stack, and goes on
+// there on whatever worker resumes it. A kill unwinds the body first and then its consumer.
 #pragma once
 
 #include "runtime/context/context.hpp"

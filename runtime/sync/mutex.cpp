@@ -29,7 +29,9 @@ bool MutexCore::take_or_queue(Actor& self, Ticket ticket, bool& queued, std::uin
     } else if (queued && waiters_.front() == &self && !self.wait_next) {
       next = kLocked;  // the last waiter leaves the list
     }
-    if (state_.compare_exchange_weak(state, next, std::memory_order_acquire, std::memory_order_relaxed)) break;
+    if (state_.compare_exchange_weak(state, next, std::memory_order_acquire,
+                                     std::memory_order_relaxed))
+      break;
   }
   if (!(state & kLocked)) {
     if (queued) waiters_.remove(self);
@@ -56,7 +58,9 @@ int MutexCore::give_up(Actor& self, int status) {
       if (!waiters_.front()) {
         state_.fetch_and(~kWaiters, std::memory_order_relaxed);
       } else if (!(state_.load(std::memory_order_relaxed) & kLocked)) {
-        next = Ticket::unpack(waiters_.front()->wait_value);  // the wake-up of the last unlock may have been ours: it goes on to the next
+        next =
+            Ticket::unpack(waiters_.front()->wait_value);  // the wake-up of the last unlock may
+                                                           // have been ours: it goes on to the next
       }
     }
   }
@@ -87,7 +91,9 @@ int MutexCore::lock_slow(Actor& self, std::int64_t timeout_ns) {
 void MutexCore::unlock() {
   std::uint32_t state = kLocked;
   // release: pairs with the acquire of the next owner.
-  if (state_.compare_exchange_strong(state, 0, std::memory_order_release, std::memory_order_relaxed)) return;
+  if (state_.compare_exchange_strong(state, 0, std::memory_order_release,
+                                     std::memory_order_relaxed))
+    return;
   Ticket ticket;
   {
     std::lock_guard guard(spin_);

@@ -1,11 +1,15 @@
 // The lock of Mutex<T>.
 //
-// One word, two bits: locked, and somebody waits. Lock and unlock of a free mutex are one compare-exchange each. Waiters queue in order under a spinlock. An unlock normally frees the lock and wakes the first waiter,
-// and a running actor may take it first (barging: handing a lock to an actor that still has to be scheduled makes all of them wait for the scheduler, a convoy); a waiter that has waited for 1 ms is handed the lock
-// and cannot be overtaken. (The two modes are those of Go's sync.Mutex.)
+// One word, two bits: locked, and somebody waits. Lock and unlock of a free mutex are one
+// compare-exchange each. Waiters queue in order under a spinlock. An unlock normally frees the lock
+// and wakes the first waiter, and a running actor may take it first (barging: handing a lock to an
+// actor that still has to be scheduled makes all of them wait for the scheduler, a convoy); a
+// waiter that has waited for 1 ms is handed the lock and cannot be overtaken. (The two modes are
+// those of Go's sync.Mutex.)
 //
 // 1. kLocked is set exactly while somebody owns the lock, also while it is being handed over.
-// 2. kWaiters is set exactly while the list is not empty; both change under the spinlock, except kLocked on an unlocked word or a locked one without waiters.
+// 2. kWaiters is set exactly while the list is not empty; both change under the spinlock, except
+// kLocked on an unlocked word or a locked one without waiters.
 #pragma once
 
 #include <smarm/smarm.h>
@@ -25,7 +29,8 @@ class MutexCore {
   bool try_lock() {
     std::uint32_t state = state_.load(std::memory_order_relaxed);
     // acquire: pairs with unlock's release.
-    return !(state & kLocked) && state_.compare_exchange_strong(state, state | kLocked, std::memory_order_acquire);
+    return !(state & kLocked) &&
+           state_.compare_exchange_strong(state, state | kLocked, std::memory_order_acquire);
   }
   int lock(std::int64_t timeout_ns);  // actor, in a section
   void unlock();                      // any thread

@@ -16,7 +16,8 @@ constexpr std::uint64_t tick_of(std::uint64_t ns) {  // rounded up, so that noth
 void Wheel::link(TimerNode& t, std::uint64_t tick) {
   if (tick < now_) tick = now_;
   const std::uint64_t differing = tick ^ now_;
-  const unsigned level = differing ? (63 - static_cast<unsigned>(std::countl_zero(differing))) / kBits : 0;
+  const unsigned level =
+      differing ? (63 - static_cast<unsigned>(std::countl_zero(differing))) / kBits : 0;
   const unsigned slot = static_cast<unsigned>(tick >> (level * kBits)) & (kSlots - 1);
   t.level = static_cast<std::uint8_t>(level);
   t.slot = static_cast<std::uint8_t>(slot);
@@ -59,7 +60,8 @@ bool Wheel::cancel(TimerNode& t) {
 bool Wheel::next_tick(std::uint64_t& tick, unsigned& level) const {
   for (unsigned l = 0; l < kLevels; ++l) {
     if (!occupied_[l]) continue;
-    // A timer on a level lies after the wheel's own position there (at it, on level 0), never before: the differing bit says so.
+    // A timer on a level lies after the wheel's own position there (at it, on level 0), never
+    // before: the differing bit says so.
     const unsigned position = static_cast<unsigned>(now_ >> (l * kBits)) & (kSlots - 1);
     const std::uint64_t ahead = occupied_[l] & (~std::uint64_t{0} << position);
     SMARM_ASSERT(ahead != 0);

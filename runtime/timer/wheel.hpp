@@ -1,9 +1,12 @@
-// A hierarchical timing wheel: O(1) arm and cancel, whatever is armed. (Varghese and Lauck, 1987; the layout by differing bits follows Linux and tokio.)
+// A hierarchical timing wheel: O(1) arm and cancel, whatever is armed. (Varghese and Lauck, 1987;
+// the layout by differing bits follows Linux and tokio.)
 //
-// Time is cut into ticks of 2^kTickShift ns. Level l has 64 slots of 64^l ticks; a timer lies on the level of the highest bit in which its tick differs from the
-// wheel's present, and moves down as that comes near.
+// Time is cut into ticks of 2^kTickShift ns. Level l has 64 slots of 64^l ticks; a timer lies on
+// the level of the highest bit in which its tick differs from the wheel's present, and moves down
+// as that comes near.
 //
-// Threads: none of its own. A worker's wheel is shared under the worker's timer lock; the caller holds it for every call but Timer's accessors.
+// Threads: none of its own. A worker's wheel is shared under the worker's timer lock; the caller
+// holds it for every call but Timer's accessors.
 // 1. A linked timer is on exactly one list; armed() says whether it is linked.
 // 2. Nothing stale stays behind: cancel unlinks.
 // 3. A timer never fires early: its tick is rounded up.
@@ -39,11 +42,13 @@ class Wheel {
   void arm(TimerNode& timer, std::uint64_t deadline_ns);
   // True when the timer was armed, and so will not fire.
   bool cancel(TimerNode& timer);
-  // Moves the wheel to now_ns; what is due goes on the due list, oldest slot first, still armed: it can be cancelled until pop_due takes it.
+  // Moves the wheel to now_ns; what is due goes on the due list, oldest slot first, still armed: it
+  // can be cancelled until pop_due takes it.
   void advance(std::uint64_t now_ns);
   // Takes one due timer off, no longer armed; nullptr when none is left.
   TimerNode* pop_due();
-  // When advance should next be called; that is the earliest deadline or the moment its slot has to be looked into. kNever when empty.
+  // When advance should next be called; that is the earliest deadline or the moment its slot has to
+  // be looked into. kNever when empty.
   std::uint64_t next_ns() const;
   // Unlocked reads are hints, but for the owner, who alone arms.
   bool empty() const { return size_.load(std::memory_order_relaxed) == 0; }
@@ -63,7 +68,7 @@ class Wheel {
 
   static constexpr std::uint8_t kDueLevel = 255;
 
-  std::uint64_t now_;  // in ticks
+  std::uint64_t now_;                 // in ticks
   std::atomic<std::size_t> size_{0};  // written under the lock
   std::uint64_t occupied_[kLevels] = {};
   TimerNode* slots_[kLevels][kSlots] = {};

@@ -1,7 +1,10 @@
-// Trace rings: one per worker plus one for foreign threads. A writer never waits: it overwrites the oldest event, and the reader counts what it lost.
+// Trace rings: one per worker plus one for foreign threads. A writer never waits: it overwrites the
+// oldest event, and the reader counts what it lost.
 //
-// Threads: one writer per ring (the worker; the foreign ring's writers take its lock), one reader at a time under the registry's lock. Each slot carries the number of the
-// event in it, written after the event (release) and read before and after the copy (acquire): a slot that changed meanwhile is counted as lost. (A seqlock per slot.)
+// Threads: one writer per ring (the worker; the foreign ring's writers take its lock), one reader
+// at a time under the registry's lock. Each slot carries the number of the event in it, written
+// after the event (release) and read before and after the copy (acquire): a slot that changed
+// meanwhile is counted as lost. (A seqlock per slot.)
 #pragma once
 
 #include <smarm/smarm.h>
@@ -25,7 +28,8 @@ class TraceRing {
 
  private:
   struct Slot {
-    std::atomic<std::uint64_t> number{0};  // 1 + position of the event that the slot holds; 0 while it is written
+    std::atomic<std::uint64_t> number{
+        0};  // 1 + position of the event that the slot holds; 0 while it is written
     std::array<std::atomic<std::uint64_t>, 6> words{};
   };
   std::atomic<std::uint64_t> written_{0};
@@ -33,7 +37,8 @@ class TraceRing {
   std::array<Slot, kEvents> slots_{};
 };
 
-// The process's rings: index 0 is for foreign threads, worker w has w + 1. A ring is made at the first event.
+// The process's rings: index 0 is for foreign threads, worker w has w + 1. A ring is made at the
+// first event.
 class TraceRegistry {
  public:
   static constexpr std::size_t kRings = 1025;
@@ -41,7 +46,9 @@ class TraceRegistry {
 
   void record(std::size_t ring, const smarm_trace_event& event) noexcept;
   std::size_t read(smarm_trace_event* out, std::size_t capacity) noexcept;
-  std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }  // relaxed: a statistic
+  std::uint64_t lost() const noexcept {
+    return lost_.load(std::memory_order_relaxed);
+  }  // relaxed: a statistic
 
  private:
   std::array<std::atomic<TraceRing*>, kRings> rings_{};

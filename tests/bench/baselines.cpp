@@ -14,19 +14,29 @@ namespace {
 using bench::Register;
 using bench::time_ns;
 
-const Register system_call({.name = "syscall", .workers = {0}, .run = [](unsigned) {
-                              constexpr int n = 500'000;
-                              return time_ns([] {
-                                       for (int i = 0; i < n; ++i) ::syscall(SYS_getppid);
-                                     }) / n;
-                            }, .what = "one getppid system call"});
+const Register system_call({.name = "syscall",
+                            .workers = {0},
+                            .run =
+                                [](unsigned) {
+                                  constexpr int n = 500'000;
+                                  return time_ns([] {
+                                           for (int i = 0; i < n; ++i) ::syscall(SYS_getppid);
+                                         }) /
+                                         n;
+                                },
+                            .what = "one getppid system call"});
 
-const Register thread_spawn({.name = "thread_spawn_join", .workers = {0}, .run = [](unsigned) {
-                               constexpr int n = 2'000;
-                               return time_ns([] {
-                                        for (int i = 0; i < n; ++i) std::thread([] {}).join();
-                                      }) / n;
-                             }, .what = "std::thread made and joined, one at a time"});
+const Register thread_spawn({.name = "thread_spawn_join",
+                             .workers = {0},
+                             .run =
+                                 [](unsigned) {
+                                   constexpr int n = 2'000;
+                                   return time_ns([] {
+                                            for (int i = 0; i < n; ++i) std::thread([] {}).join();
+                                          }) /
+                                          n;
+                                 },
+                             .what = "std::thread made and joined, one at a time"});
 
 // Two threads hand a turn to and fro.
 double thread_pingpong(unsigned) {
@@ -46,9 +56,14 @@ double thread_pingpong(unsigned) {
            std::thread a(player, 0), b(player, 1);
            a.join();
            b.join();
-         }) / (2.0 * n);
+         }) /
+         (2.0 * n);
 }
-const Register thread_turns({.name = "thread_pingpong", .workers = {0}, .run = thread_pingpong, .what = "a turn between two std::threads by mutex and condition variable"});
+const Register thread_turns(
+    {.name = "thread_pingpong",
+     .workers = {0},
+     .run = thread_pingpong,
+     .what = "a turn between two std::threads by mutex and condition variable"});
 
 double thread_mutex(unsigned) {
   constexpr int n = 100'000, threads = 8;
@@ -68,6 +83,9 @@ double thread_mutex(unsigned) {
   });
   return ns / (double{n} * threads);
 }
-const Register mutexes({.name = "thread_mutex", .workers = {0}, .run = thread_mutex, .what = "one std::mutex, 8 std::threads"});
+const Register mutexes({.name = "thread_mutex",
+                        .workers = {0},
+                        .run = thread_mutex,
+                        .what = "one std::mutex, 8 std::threads"});
 
 }  // namespace

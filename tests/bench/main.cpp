@@ -51,16 +51,21 @@ Result measure(const Benchmark& b, unsigned workers, int runs) {
 }
 
 void print_json(const Benchmark& b, unsigned workers, const Result& r) {
-  std::printf("{\"bench\":\"%s\",\"workers\":%u,\"value\":%.3f,\"unit\":\"%s\",\"min\":%.3f,\"max\":%.3f}\n", b.name.c_str(), workers, r.median,
-              b.unit.c_str(), r.min, r.max);
+  std::printf(
+      "{\"bench\":\"%s\",\"workers\":%u,\"value\":%.3f,\"unit\":\"%s\",\"min\":%.3f,\"max\":%.3f}"
+      "\n",
+      b.name.c_str(), workers, r.median, b.unit.c_str(), r.min, r.max);
   std::fflush(stdout);
 }
 
-void print_row(const Benchmark& b, unsigned workers, const Result& r, const std::map<std::string, double>& baselines) {
+void print_row(const Benchmark& b, unsigned workers, const Result& r,
+               const std::map<std::string, double>& baselines) {
   const std::string who = workers == 0 ? "-" : std::to_string(workers);
-  std::printf("%-18s %7s %12.1f %12.1f %12.1f %-4s", b.name.c_str(), who.c_str(), r.median, r.min, r.max, b.unit.c_str());
+  std::printf("%-18s %7s %12.1f %12.1f %12.1f %-4s", b.name.c_str(), who.c_str(), r.median, r.min,
+              r.max, b.unit.c_str());
   auto base = baselines.find(b.baseline);
-  if (base != baselines.end()) std::printf("  %.3f x %s", r.median / base->second, b.baseline.c_str());
+  if (base != baselines.end())
+    std::printf("  %.3f x %s", r.median / base->second, b.baseline.c_str());
   std::printf("\n");
   std::fflush(stdout);
 }
@@ -74,7 +79,9 @@ bool parse(int argc, char** argv, Options& o) {
     } else if (!std::strcmp(argv[i], "--runs") && i + 1 < argc && std::atoi(argv[i + 1]) > 0) {
       o.runs = std::atoi(argv[++i]);
     } else if (argv[i][0] == '-') {
-      std::fprintf(stderr, "bench: unknown option %s\nusage: bench [--json] [--list] [--runs N] [NAME...]\n", argv[i]);
+      std::fprintf(
+          stderr, "bench: unknown option %s\nusage: bench [--json] [--list] [--runs N] [NAME...]\n",
+          argv[i]);
       return false;
     } else {
       o.names.emplace_back(argv[i]);
@@ -109,7 +116,8 @@ int main(int argc, char** argv) {
   using namespace bench;
   Options o;
   if (!parse(argc, argv, o)) return 2;
-  if (!o.json && !o.list) std::printf("%-18s %7s %12s %12s %12s\n", "benchmark", "workers", "median", "min", "max");
+  if (!o.json && !o.list)
+    std::printf("%-18s %7s %12s %12s %12s\n", "benchmark", "workers", "median", "min", "max");
   std::map<std::string, double> baselines;
   for (const Benchmark& b : registry()) {
     if (o.list) std::printf("%-18s %s\n", b.name.c_str(), b.what.c_str());

@@ -29,10 +29,14 @@ double pingpong(unsigned workers) {
                }
              });
              smarm::join_all(b, a);
-           }) / (2.0 * n);
+           }) /
+           (2.0 * n);
   });
 }
-const Register pingpongs({.name = "pingpong", .baseline = "thread_pingpong", .run = pingpong, .what = "a message to and fro between two actors, one way"});
+const Register pingpongs({.name = "pingpong",
+                          .baseline = "thread_pingpong",
+                          .run = pingpong,
+                          .what = "a message to and fro between two actors, one way"});
 
 double ring(unsigned workers) {
   constexpr int actors = 1'000, rounds = 300;
@@ -54,10 +58,14 @@ double ring(unsigned workers) {
     return time_ns([&] {
              (void)to[0].send(0);
              smarm::join_all(all);
-           }) / (double{actors} * rounds);
+           }) /
+           (double{actors} * rounds);
   });
 }
-const Register rings({.name = "ring", .baseline = "thread_pingpong", .run = ring, .what = "1000 actors pass a token on, one hop"});
+const Register rings({.name = "ring",
+                      .baseline = "thread_pingpong",
+                      .run = ring,
+                      .what = "1000 actors pass a token on, one hop"});
 
 double fan_in(unsigned workers) {
   constexpr int producers = 4, each = 200'000;
@@ -72,10 +80,14 @@ double fan_in(unsigned workers) {
              long sum = 0;
              for (int i = 0; i < producers * each; ++i) sum += rx.recv().value();
              if (sum != long{producers} * each * (each - 1) / 2) std::abort();
-           }) / (double{producers} * each);
+           }) /
+           (double{producers} * each);
   });
 }
-const Register fan_ins({.name = "fan_in", .baseline = "syscall", .run = fan_in, .what = "4 producers to one consumer, one message"});
+const Register fan_ins({.name = "fan_in",
+                        .baseline = "syscall",
+                        .run = fan_in,
+                        .what = "4 producers to one consumer, one message"});
 
 double mutex(unsigned workers) {
   constexpr int actors = 8, each = 200'000;
@@ -94,6 +106,9 @@ double mutex(unsigned workers) {
     return ns / (double{actors} * each);
   });
 }
-const Register mutexes({.name = "mutex", .baseline = "thread_mutex", .run = mutex, .what = "one Mutex, 8 actors, one lock and unlock"});
+const Register mutexes({.name = "mutex",
+                        .baseline = "thread_mutex",
+                        .run = mutex,
+                        .what = "one Mutex, 8 actors, one lock and unlock"});
 
 }  // namespace

@@ -10,12 +10,8 @@ namespace {
 // Waits in one of the ways an actor can wait, for ever or nearly so.
 void wait_somehow(int kind, smarm::Mutex<int>& taken, int quiet_fd) {
   switch (kind % 9) {
-    case 0:
-      smarm::park_current();
-      break;
-    case 1:
-      smarm::sleep(1h);
-      break;
+    case 0: smarm::park_current(); break;
+    case 1: smarm::sleep(1h); break;
     case 2: {
       auto [tx, rx] = smarm::channel<int>();
       (void)rx.recv();
@@ -32,12 +28,8 @@ void wait_somehow(int kind, smarm::Mutex<int>& taken, int quiet_fd) {
       (void)smarm::select_timeout(1h, rx1, rx2);
       break;
     }
-    case 5:
-      (void)taken.lock_timeout(1h);
-      break;
-    case 6:
-      (void)smarm::wait_readable(quiet_fd, 1h);
-      break;
+    case 5: (void)taken.lock_timeout(1h); break;
+    case 6: (void)smarm::wait_readable(quiet_fd, 1h); break;
     case 7: {
       auto [tx, rx] = smarm::bounded_channel<int>(1);
       (void)tx.send(1);

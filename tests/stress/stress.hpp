@@ -54,20 +54,11 @@ class Random {
 // Sometimes gives the others a chance, in one way or another.
 inline void jitter(Random& random) {
   switch (random.below(64)) {
-    case 0:
-      smarm::yield_now();
-      break;
-    case 1:
-      smarm::sleep(random.micros(200));
-      break;
-    case 2:
-      smarm::check();
-      break;
-    case 3:
-      allocate();
-      break;
-    default:
-      break;
+    case 0: smarm::yield_now(); break;
+    case 1: smarm::sleep(random.micros(200)); break;
+    case 2: smarm::check(); break;
+    case 3: allocate(); break;
+    default: break;
   }
 }
 

@@ -92,8 +92,8 @@ TEST_SUITE("stress wait") {
           for (int i = 0; i < each; ++i) {
             const std::int64_t after =
                 random.one_in(10) ? 3'600'000'000'000 : random.below(20'000'000);
-            smarm_timer* raw = smarm_timer_start(
-                after, [](void* p) { ++static_cast<Count*>(p)->fired; }, &count);
+            smarm_timer* raw =
+                smarm_timer_start(after, [](void* p) { ++static_cast<Count*>(p)->fired; }, &count);
             if (!raw) throw std::bad_alloc();
             open.emplace_back(raw);
             if (after > 1'000'000'000 || random.one_in(3)) {

@@ -1,9 +1,12 @@
 // The runner of every doctest program of the tree.
 //
 // Three things differ from doctest's own main:
-//   1. An option that doctest does not know, or a filter that matches no case, fails the run (doctest would call both a success).
-//   2. The name of a case is printed before it runs, so that the log of a run that was killed says where it was.
-//   3. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime under test.
+//   1. An option that doctest does not know, or a filter that matches no case, fails the run
+//   (doctest would call both a success).
+//   2. The name of a case is printed before it runs, so that the log of a run that was killed says
+//   where it was.
+//   3. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
+//   under test.
 #define DOCTEST_CONFIG_IMPLEMENT
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS
 #include <doctest/doctest.h>
@@ -23,7 +26,8 @@ constexpr std::array<std::string_view, 14> kValueOptions = {
     "test-case", "tc",       "test-case-exclude", "tce",       "test-suite", "ts",  "source-file",
     "sf",        "order-by", "rand-seed",         "reporters", "subcase",    "out", "abort-after"};
 constexpr std::array<std::string_view, 10> kFlags = {
-    "count", "list-test-cases", "ltc", "list-test-suites", "success", "s", "duration", "d", "no-colors", "help"};
+    "count", "list-test-cases", "ltc", "list-test-suites", "success",
+    "s",     "duration",        "d",   "no-colors",        "help"};
 
 bool is_known(std::string_view argument) {
   for (std::string_view dash : {"--", "-"}) {
@@ -33,7 +37,9 @@ bool is_known(std::string_view argument) {
     const auto equals = name.find('=');
     name = name.substr(0, equals);
     if (std::ranges::find(kFlags, name) != kFlags.end()) return true;
-    if (equals != std::string_view::npos && std::ranges::find(kValueOptions, name) != kValueOptions.end()) return true;
+    if (equals != std::string_view::npos &&
+        std::ranges::find(kValueOptions, name) != kValueOptions.end())
+      return true;
   }
   return false;
 }
@@ -67,15 +73,20 @@ REGISTER_LISTENER("progress", 1, Progress);
 int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (is_known(argv[i])) continue;
-    std::fprintf(stderr, "%s: '%s' is no option of this runner; a filter is --test-case='*words*', --help lists all\n", argv[0],
-                 argv[i]);
+    std::fprintf(stderr,
+                 "%s: '%s' is no option of this runner; a filter is --test-case='*words*', --help "
+                 "lists all\n",
+                 argv[0], argv[i]);
     return kExitUsage;
   }
   doctest::Context context(argc, argv);
   const int result = context.run();
   if (context.shouldExit()) return result;  // a query such as --list-test-cases
   if (cases_run == 0) {
-    std::fprintf(stderr, "%s: no test case ran: the filter matches none; --list-test-cases shows the names\n", argv[0]);
+    std::fprintf(
+        stderr,
+        "%s: no test case ran: the filter matches none; --list-test-cases shows the names\n",
+        argv[0]);
     return kExitNothingRan;
   }
   return result;

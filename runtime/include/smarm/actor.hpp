@@ -1,14 +1,15 @@
 // Actors: spawn, join, wait, end.
 //
-// Every function here acts on the calling actor unless it takes a Pid. Outside an actor spawn, yield_now, sleep, park_current and self_pid throw std::logic_error;
-// unpark, stop and kill are legal from any thread. Functions that park never block the OS thread, and the actor may resume on another one: hold no
-// address of a thread_local and no errno across them.
+// Every function here acts on the calling actor unless it takes a Pid. Outside an actor spawn,
+// yield_now, sleep, park_current and self_pid throw std::logic_error; unpark, stop and kill are
+// legal from any thread. Functions that park never block the OS thread, and the actor may resume on
+// another one: hold no address of a thread_local and no errno across them.
 #pragma once
 
+#include <smarm/smarm.h>
 #include <smarm/exit.hpp>
 #include <smarm/pid.hpp>
 #include <smarm/sendable.hpp>
-#include <smarm/smarm.h>
 #include <smarm/time.hpp>
 
 #include <array>
@@ -33,20 +34,23 @@ class SpawnError : public std::runtime_error {
 struct SpawnOptions {
   std::string name{};          // shown by tools, at most 31 bytes are kept
   std::size_t stack_size = 0;  // bytes of the slot; 0: the runtime's
-  Duration deadline{};         // > 0: an actor that lives longer is reported to its supervisor as Timeout and killed
+  Duration deadline{};  // > 0: an actor that lives longer is reported to its supervisor as Timeout
+                        // and killed
 };
 
 namespace detail {
 [[noreturn]] inline void throw_status(int status, const char* what) {
   switch (status) {
-    case SMARM_E_NOT_ACTOR: throw std::logic_error(std::string(what) + ": the caller is not an actor");
+    case SMARM_E_NOT_ACTOR:
+      throw std::logic_error(std::string(what) + ": the caller is not an actor");
     case SMARM_E_NESTED: throw std::logic_error(std::string(what) + ": run inside run");
     case SMARM_E_LIMIT: throw SpawnError(std::string(what) + ": " + smarm_last_error());
     default: throw std::runtime_error(std::string(what) + ": status " + std::to_string(status));
   }
 }
 
-// The two things a runtime does with a closure: move it onto the actor's own stack and run it, or drop it unrun.
+// The two things a runtime does with a closure: move it onto the actor's own stack and run it, or
+// drop it unrun.
 template <class F>
 void entry(void* block, int op) {
   F* stored = std::launder(static_cast<F*>(block));
@@ -77,8 +81,10 @@ void* make_closure(F&& f) {
 }
 }  // namespace detail
 
-// The handle of a spawned actor. Move-only. Dropping it detaches: the actor goes on, nobody hears of its end but its supervisor.
-class [[nodiscard("a dropped JoinHandle detaches the actor; say (void) when that is meant")]] JoinHandle {
+// The handle of a spawned actor. Move-only. Dropping it detaches: the actor goes on, nobody hears
+// of its end but its supervisor.
+class [[nodiscard(
+    "a dropped JoinHandle detaches the actor; say (void) when that is meant")]] JoinHandle {
  public:
   JoinHandle() = default;
   explicit JoinHandle(smarm_actor* owned) : raw_(owned) {}
@@ -92,12 +98,14 @@ class [[nodiscard("a dropped JoinHandle detaches the actor; say (void) when that
   }
   ~JoinHandle() { detach(); }
 
-  // Waits for the actor's end. Parks. Once only: a second join throws std::logic_error, as does one outside an actor.
+  // Waits for the actor's end. Parks. Once only: a second join throws std::logic_error, as does one
+  // outside an actor.
   std::expected<void, JoinError> join() {
     if (!raw_) throw std::logic_error("join: the handle is empty or was joined already");
     smarm_exit* exit = nullptr;
     const int status = smarm_join(raw_, &exit);
-    if (status == SMARM_E_DYING) return std::unexpected(JoinError(detail::ExitRecord()));  // in a destructor of a killed actor
+    if (status == SMARM_E_DYING)
+      return std::unexpected(JoinError(detail::ExitRecord()));  // in a destructor of a killed actor
     if (status) detail::throw_status(status, "join");
     raw_ = nullptr;
     if (exit) return std::unexpected(JoinError(detail::ExitRecord(exit)));
@@ -133,7 +141,8 @@ JoinHandle spawn_raw(const SpawnOptions* options, const Pid* supervisor, F&& f) 
   }
   void* closure = make_closure(std::forward<F>(f));
   smarm_actor* handle = nullptr;
-  if (int status = smarm_spawn(plain ? nullptr : &raw, &entry<std::decay_t<F>>, closure, &handle, nullptr)) {
+  if (int status =
+          smarm_spawn(plain ? nullptr : &raw, &entry<std::decay_t<F>>, closure, &handle, nullptr)) {
     entry<std::decay_t<F>>(closure, SMARM_DROP);
     throw_status(status, "spawn");
   }
@@ -141,7 +150,8 @@ JoinHandle spawn_raw(const SpawnOptions* options, const Pid* supervisor, F&& f) 
 }
 }  // namespace detail
 
-// Makes an actor that runs f; the caller is its supervisor. Does not park. Throws SpawnError at a limit, std::bad_alloc without memory.
+// Makes an actor that runs f; the caller is its supervisor. Does not park. Throws SpawnError at a
+// limit, std::bad_alloc without memory.
 template <class F>
   requires Sendable<std::decay_t<F>> && std::invocable<std::decay_t<F>>
 JoinHandle spawn(F&& f) {
@@ -190,19 +200,24 @@ inline void yield_now() {
 // Waits for at least the time. Parks.
 template <class Rep, class Period>
 void sleep(std::chrono::duration<Rep, Period> d) {
-  if (int s = smarm_sleep(detail::to_ns(d)); s && s != SMARM_E_DYING) detail::throw_status(s, "sleep");
+  if (int s = smarm_sleep(detail::to_ns(d)); s && s != SMARM_E_DYING)
+    detail::throw_status(s, "sleep");
 }
-// Waits for unpark(self). An unpark that came first is remembered (once) and makes this return at once; there are no other wake-ups.
+// Waits for unpark(self). An unpark that came first is remembered (once) and makes this return at
+// once; there are no other wake-ups.
 inline void park_current() {
   if (int s = smarm_park(); s && s != SMARM_E_DYING) detail::throw_status(s, "park_current");
 }
 // False when the actor has ended.
 inline bool unpark(Pid pid) { return smarm_unpark(pid.raw()) == SMARM_OK; }
-// A safe-point for loops that never allocate: may yield when the timeslice is used up, and unwinds an actor that was killed.
+// A safe-point for loops that never allocate: may yield when the timeslice is used up, and unwinds
+// an actor that was killed.
 inline void check() { smarm_check(); }
-// Asks an actor to end: its stop_requested() turns true and its stop channel closes. False when it has ended.
+// Asks an actor to end: its stop_requested() turns true and its stop channel closes. False when it
+// has ended.
 inline bool stop(Pid pid) { return smarm_stop(pid.raw()) == SMARM_OK; }
-// Unwinds an actor at its next park or explicit safe-point, destructors included. False when it has ended.
+// Unwinds an actor at its next park or explicit safe-point, destructors included. False when it has
+// ended.
 inline bool kill(Pid pid) { return smarm_kill(pid.raw()) == SMARM_OK; }
 inline bool stop_requested() { return smarm_stop_requested() != 0; }
 

@@ -1,12 +1,13 @@
 // Channels: many senders, one receiver; messages of one sender arrive in order.
 //
-// Sender is copyable and may be used from any thread; Receiver is move-only and belongs to one actor at a time. The last sender gone closes the channel: the receiver
-// gets what is queued, then RecvError::closed. The receiver gone: send hands the value back.
+// Sender is copyable and may be used from any thread; Receiver is move-only and belongs to one
+// actor at a time. The last sender gone closes the channel: the receiver gets what is queued, then
+// RecvError::closed. The receiver gone: send hands the value back.
 #pragma once
 
+#include <smarm/smarm.h>
 #include <smarm/actor.hpp>
 #include <smarm/sendable.hpp>
-#include <smarm/smarm.h>
 #include <smarm/time.hpp>
 
 #include <array>
@@ -42,7 +43,8 @@ void drop_payload(void* p) {
   std::destroy_at(static_cast<T*>(p));
 }
 
-// A message that was not sent yet: freed when the send fails or the sender is killed while it waits for room.
+// A message that was not sent yet: freed when the send fails or the sender is killed while it waits
+// for room.
 template <class T>
 class Message {
  public:
@@ -89,7 +91,8 @@ class Sender {
     if (raw_) smarm_channel_drop_sender(raw_);
   }
 
-  // Queues the value. Never parks on an unbounded channel; parks while a bounded one is full. Legal from any thread.
+  // Queues the value. Never parks on an unbounded channel; parks while a bounded one is full. Legal
+  // from any thread.
   [[nodiscard]] std::expected<void, SendError<T>> send(T value) const {
     if (!raw_) return std::unexpected(SendError<T>{std::move(value)});
     detail::Message<T> message(std::move(value));
@@ -98,8 +101,9 @@ class Sender {
       message.release();
       return {};
     }
-    return std::unexpected(
-        SendError<T>{std::move(*message.get()), status == SMARM_E_FULL ? SendFailure::full : SendFailure::closed});
+    return std::unexpected(SendError<T>{std::move(*message.get()), status == SMARM_E_FULL
+                                                                       ? SendFailure::full
+                                                                       : SendFailure::closed});
   }
   std::size_t len() const { return raw_ ? smarm_channel_len(raw_) : 0; }  // queued messages, O(1)
   explicit operator bool() const { return raw_ != nullptr; }
@@ -173,7 +177,8 @@ namespace detail {
 template <class T>
 std::pair<Sender<T>, Receiver<T>> make_channel(std::size_t capacity) {
   static_assert(alignof(T) <= 16, "a message may not be over-aligned");
-  smarm_channel* raw = smarm_channel_create(capacity, std::is_trivially_destructible_v<T> ? nullptr : &drop_payload<T>);
+  smarm_channel* raw = smarm_channel_create(
+      capacity, std::is_trivially_destructible_v<T> ? nullptr : &drop_payload<T>);
   if (!raw) throw std::bad_alloc();
   return {Sender<T>(raw), Receiver<T>(raw)};
 }
@@ -191,8 +196,9 @@ std::pair<Sender<T>, Receiver<T>> bounded_channel(std::size_t n) {
   return detail::make_channel<T>(n);
 }
 
-// Waits until one of the receivers has a message or is closed and returns its position; nullopt after the time. Parks. The receiver's try_recv then does not
-// answer `empty`. When several are ready the lowest position wins: rotate the arguments for fairness.
+// Waits until one of the receivers has a message or is closed and returns its position; nullopt
+// after the time. Parks. The receiver's try_recv then does not answer `empty`. When several are
+// ready the lowest position wins: rotate the arguments for fairness.
 template <class... T>
 std::optional<std::size_t> select_timeout(Duration d, Receiver<T>&... receivers) {
   std::array<smarm_channel*, sizeof...(T)> raw{receivers.raw()...};
@@ -203,12 +209,15 @@ std::optional<std::size_t> select_timeout(Duration d, Receiver<T>&... receivers)
 }
 template <class... T>
 std::size_t select(Receiver<T>&... receivers) {
-  return select_timeout(Duration::max(), receivers...).value_or(0);  // none only while the caller is being killed
+  return select_timeout(Duration::max(), receivers...)
+      .value_or(0);  // none only while the caller is being killed
 }
 
-// From now on the ends of supervisor's children arrive there. The registration holds a sender until the supervisor ends or registers another.
+// From now on the ends of supervisor's children arrive there. The registration holds a sender until
+// the supervisor ends or registers another.
 inline void register_supervisor_channel(Pid supervisor, Sender<Signal> mailbox) {
-  if (int s = smarm_register_supervisor(supervisor.raw(), mailbox.raw()); s != SMARM_OK && s != SMARM_E_STALE)
+  if (int s = smarm_register_supervisor(supervisor.raw(), mailbox.raw());
+      s != SMARM_OK && s != SMARM_E_STALE)
     detail::throw_status(s, "register_supervisor_channel");
 }
 

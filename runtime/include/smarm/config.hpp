@@ -12,7 +12,9 @@ enum class IoBackend { epoll = SMARM_IO_EPOLL, io_uring = SMARM_IO_URING };
 
 class Config {
  public:
-  Config() { smarm_config_init(&raw_); }  // one worker per usable CPU: the affinity mask and the cgroup quota count
+  Config() {
+    smarm_config_init(&raw_);
+  }  // one worker per usable CPU: the affinity mask and the cgroup quota count
   static Config exact(unsigned workers) {
     Config c;
     c.raw_.workers = workers;
@@ -22,9 +24,11 @@ class Config {
   Config& workers(unsigned n) { return raw_.workers = n, *this; }
   // Every n-th allocation looks at the clock. 1 to 1,000,000; 128 by default.
   Config& alloc_interval(std::uint32_t n) { return raw_.alloc_interval = n, *this; }
-  // How long an actor may run before an allocation yields for it, in cycles of the time-stamp counter; 300,000 by default.
+  // How long an actor may run before an allocation yields for it, in cycles of the time-stamp
+  // counter; 300,000 by default.
   Config& timeslice_cycles(std::uint64_t n) { return raw_.timeslice_cycles = n, *this; }
-  // Bytes of a stack slot, its guard (the lower quarter) included; rounded up to a power of two; 64 KiB by default.
+  // Bytes of a stack slot, its guard (the lower quarter) included; rounded up to a power of two; 64
+  // KiB by default.
   Config& stack_size(std::size_t bytes) { return raw_.stack_size = bytes, *this; }
   Config& io_backend(IoBackend b) { return raw_.io_backend = static_cast<std::uint32_t>(b), *this; }
   // The most threads that block_on_io may run at once; 64 by default.

@@ -1,8 +1,9 @@
-// Why an actor ended: JoinError for the one who joins, Signal for the one who supervises. Both are values that any thread may copy.
+// Why an actor ended: JoinError for the one who joins, Signal for the one who supervises. Both are
+// values that any thread may copy.
 #pragma once
 
-#include <smarm/pid.hpp>
 #include <smarm/smarm.h>
+#include <smarm/pid.hpp>
 
 #include <exception>
 #include <string>
@@ -35,8 +36,10 @@ class ExitRecord {
 class JoinError : public std::exception {
  public:
   explicit JoinError(detail::ExitRecord record) : record_(std::move(record)) {}
-  const char* what() const noexcept override { return smarm_exit_message(record_.get()); }  // what() of the exception, or "killed"
-  std::string type() const { return smarm_exit_type(record_.get()); }                       // demangled, "" when killed
+  const char* what() const noexcept override {
+    return smarm_exit_message(record_.get());
+  }  // what() of the exception, or "killed"
+  std::string type() const { return smarm_exit_type(record_.get()); }  // demangled, "" when killed
   bool killed() const { return smarm_exit_kind(record_.get()) == SMARM_EXIT_KILLED; }
   Pid pid() const { return Pid(smarm_exit_pid(record_.get())); }
   std::exception_ptr exception() const {  // null when killed
@@ -64,7 +67,8 @@ struct Panic {
   std::string type;                // demangled type of the exception, "" when killed
   std::vector<void*> backtrace{};  // return addresses of the throw, innermost first
 };
-struct Timeout {  // the child overran its deadline or its shutdown time; it is being killed, and its end arrives as a Panic
+struct Timeout {  // the child overran its deadline or its shutdown time; it is being killed, and
+                  // its end arrives as a Panic
   Pid pid;
 };
 using Signal = std::variant<Exit, Panic, Timeout>;

@@ -3,12 +3,14 @@
 //   auto evens = smarm::Generator<int>([](auto& yield) { for (int i = 0;; i += 2) yield(i); });
 //   for (int v : evens) { if (v > 10) break; }   // a later loop goes on with the next value
 //
-// The body runs on a stack of its own with a guard and an exception state of its own, in or outside a runtime. What escapes the body is rethrown to the consumer. A generator
-// that is dropped half-way unwinds its body, destructors included. Generators nest. One thread or actor uses a generator at a time.
+// The body runs on a stack of its own with a guard and an exception state of its own, in or outside
+// a runtime. What escapes the body is rethrown to the consumer. A generator that is dropped
+// half-way unwinds its body, destructors included. Generators nest. One thread or actor uses a
+// generator at a time.
 #pragma once
 
-#include <smarm/sendable.hpp>
 #include <smarm/smarm.h>
+#include <smarm/sendable.hpp>
 
 #include <cxxabi.h>
 
@@ -45,9 +47,11 @@ class Generator {
   // Throws SpawnError-like std::runtime_error when no stack is to be had.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Yield&> && (!std::same_as<std::decay_t<F>, Generator>)
-  explicit Generator(F&& body) : state_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(body))) {
+  explicit Generator(F&& body)
+      : state_(std::make_unique<Body<std::decay_t<F>>>(std::forward<F>(body))) {
     state_->coroutine = smarm_coroutine_create(&State::start, state_.get());
-    if (!state_->coroutine) throw std::runtime_error(std::string("Generator: ") + smarm_last_error());
+    if (!state_->coroutine)
+      throw std::runtime_error(std::string("Generator: ") + smarm_last_error());
   }
   Generator(Generator&&) noexcept = default;
   Generator& operator=(Generator&&) noexcept = default;
@@ -57,7 +61,8 @@ class Generator {
     if (!state_ || state_->done) return std::nullopt;
     state_->value.reset();
     state_->done = smarm_coroutine_resume(state_->coroutine) != 1;
-    if (std::exception_ptr error = std::exchange(state_->error, nullptr)) std::rethrow_exception(error);
+    if (std::exception_ptr error = std::exchange(state_->error, nullptr))
+      std::rethrow_exception(error);
     return std::exchange(state_->value, std::nullopt);
   }
 
@@ -115,7 +120,8 @@ template <class F>
 [[gnu::no_sanitize("null")]] void Generator<T>::Body<F>::run(Yield& yield) {
   try {
     std::invoke(f, yield);
-  } catch (abi::__forced_unwind&) {  // dropped half-way, or the consumer is killed: not an error of the body
+  } catch (abi::__forced_unwind&) {  // dropped half-way, or the consumer is killed: not an error of
+                                     // the body
     throw;
   } catch (...) {
     this->error = std::current_exception();

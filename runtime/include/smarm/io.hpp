@@ -1,12 +1,15 @@
-// IO in plain blocking style. A wait parks the actor, never the thread; errors are values, never errno.
+// IO in plain blocking style. A wait parks the actor, never the thread; errors are values, never
+// errno.
 //
-// The free functions take any file descriptor and are right whether or not it is O_NONBLOCK, after partial reads by others, and after close and reuse: they register for
-// each wait. The RAII types make their sockets non-blocking and register once; they are what a server should use.
-// Timeouts answer std::errc::timed_out. A socket that another actor closes wakes its waiters with std::errc::bad_file_descriptor.
+// The free functions take any file descriptor and are right whether or not it is O_NONBLOCK, after
+// partial reads by others, and after close and reuse: they register for each wait. The RAII types
+// make their sockets non-blocking and register once; they are what a server should use. Timeouts
+// answer std::errc::timed_out. A socket that another actor closes wakes its waiters with
+// std::errc::bad_file_descriptor.
 #pragma once
 
-#include <smarm/actor.hpp>
 #include <smarm/smarm.h>
+#include <smarm/actor.hpp>
 #include <smarm/time.hpp>
 
 #include <cstdint>
@@ -44,19 +47,26 @@ using Wait = std::optional<Duration>;  // nullopt waits without limit
   return detail::io_result(smarm_wait_writable(fd, detail::opt_ns(timeout)));
 }
 // Bytes read, at least 1, or 0 at the end of the stream.
-[[nodiscard]] inline std::expected<std::size_t, std::error_code> read(int fd, std::span<char> buffer, Wait timeout = {}) {
+[[nodiscard]] inline std::expected<std::size_t, std::error_code> read(int fd,
+                                                                      std::span<char> buffer,
+                                                                      Wait timeout = {}) {
   std::size_t done = 0;
-  if (int s = smarm_read(fd, buffer.data(), buffer.size(), detail::opt_ns(timeout), &done)) return std::unexpected(detail::io_code(s));
+  if (int s = smarm_read(fd, buffer.data(), buffer.size(), detail::opt_ns(timeout), &done))
+    return std::unexpected(detail::io_code(s));
   return done;
 }
 // Bytes written, at least 1 of a non-empty buffer, perhaps fewer than asked.
-[[nodiscard]] inline std::expected<std::size_t, std::error_code> write(int fd, std::span<const char> buffer, Wait timeout = {}) {
+[[nodiscard]] inline std::expected<std::size_t, std::error_code> write(int fd,
+                                                                       std::span<const char> buffer,
+                                                                       Wait timeout = {}) {
   std::size_t done = 0;
-  if (int s = smarm_write(fd, buffer.data(), buffer.size(), detail::opt_ns(timeout), &done)) return std::unexpected(detail::io_code(s));
+  if (int s = smarm_write(fd, buffer.data(), buffer.size(), detail::opt_ns(timeout), &done))
+    return std::unexpected(detail::io_code(s));
   return done;
 }
 
-// Runs f on a thread that may block, and parks until it is done. Returns what f returns, rethrows what it throws.
+// Runs f on a thread that may block, and parks until it is done. Returns what f returns, rethrows
+// what it throws.
 template <class F>
   requires std::invocable<F&>
 std::invoke_result_t<F&> block_on_io(F&& f) {
@@ -64,7 +74,9 @@ std::invoke_result_t<F&> block_on_io(F&& f) {
   struct Job {
     std::remove_reference_t<F>* f;
     std::exception_ptr error{};
-    std::conditional_t<std::is_void_v<R>, char, std::optional<std::conditional_t<std::is_void_v<R>, char, R>>> result{};
+    std::conditional_t<std::is_void_v<R>, char,
+                       std::optional<std::conditional_t<std::is_void_v<R>, char, R>>>
+        result{};
   } job{std::addressof(f)};
   int status = smarm_block_on(
       [](void* p) {
@@ -90,7 +102,9 @@ struct IoError {
   std::error_code code;
   std::string operation;  // "bind", "accept", "read", ...
   std::string address;    // "127.0.0.1:7777", "/run/x.sock"; may be empty
-  std::string what() const { return operation + (address.empty() ? "" : " " + address) + ": " + code.message(); }
+  std::string what() const {
+    return operation + (address.empty() ? "" : " " + address) + ": " + code.message();
+  }
   operator std::error_code() const { return code; }  // NOLINT(google-explicit-constructor)
 };
 template <class T>
@@ -123,10 +137,14 @@ class Socket {
 
 class Stream {
  public:
-  [[nodiscard]] IoResult<std::size_t> read(std::span<char> buffer, Wait timeout = {});         // 0: the peer has closed
-  [[nodiscard]] IoResult<std::size_t> write(std::span<const char> buffer, Wait timeout = {});  // at least 1 byte
-  [[nodiscard]] IoResult<void> write_all(std::span<const char> buffer, Wait timeout = {});     // the time is for each step
-  [[nodiscard]] IoResult<void> read_exact(std::span<char> buffer, Wait timeout = {});          // an early end is no_message_available
+  [[nodiscard]] IoResult<std::size_t> read(std::span<char> buffer,
+                                           Wait timeout = {});  // 0: the peer has closed
+  [[nodiscard]] IoResult<std::size_t> write(std::span<const char> buffer,
+                                            Wait timeout = {});  // at least 1 byte
+  [[nodiscard]] IoResult<void> write_all(std::span<const char> buffer,
+                                         Wait timeout = {});  // the time is for each step
+  [[nodiscard]] IoResult<void> read_exact(
+      std::span<char> buffer, Wait timeout = {});  // an early end is no_message_available
   void close() { socket_.close(); }
   int fd() const { return socket_.fd(); }
 
@@ -142,7 +160,8 @@ class TcpStream : public detail::Stream {
   TcpStream() = default;
   explicit TcpStream(detail::Socket socket) : Stream(std::move(socket)) {}
   // host is a numeric address or a name (resolved off the workers). Parks.
-  [[nodiscard]] static IoResult<TcpStream> connect(std::string_view host, std::uint16_t port, Wait timeout = {});
+  [[nodiscard]] static IoResult<TcpStream> connect(std::string_view host, std::uint16_t port,
+                                                   Wait timeout = {});
   // Takes a connected socket over.
   [[nodiscard]] static IoResult<TcpStream> adopt(int fd);
 };
@@ -178,7 +197,8 @@ class UnixStream : public detail::Stream {
 class UnixListener {
  public:
   UnixListener() = default;
-  [[nodiscard]] static IoResult<UnixListener> bind(std::string_view path);  // a stale socket file is replaced
+  [[nodiscard]] static IoResult<UnixListener> bind(
+      std::string_view path);  // a stale socket file is replaced
   [[nodiscard]] static IoResult<UnixListener> adopt(int fd);
   [[nodiscard]] IoResult<UnixStream> accept(Wait timeout = {});
   void close() { socket_.close(); }

@@ -1,12 +1,14 @@
 // Mutex<T>: a value and the lock around it.
 //
-// It parks the actor, never the thread. Every lock has a time limit (30 s unless said), so that a deadlock is an error with a place and not a silence. Waiters are served
-// in order; an actor that is running may take a free lock ahead of a waiter that has waited less than 1 ms, which keeps two workers from convoying.
+// It parks the actor, never the thread. Every lock has a time limit (30 s unless said), so that a
+// deadlock is an error with a place and not a silence. Waiters are served in order; an actor that
+// is running may take a free lock ahead of a waiter that has waited less than 1 ms, which keeps two
+// workers from convoying.
 #pragma once
 
+#include <smarm/smarm.h>
 #include <smarm/actor.hpp>
 #include <smarm/sendable.hpp>
-#include <smarm/smarm.h>
 #include <smarm/time.hpp>
 
 #include <expected>
@@ -58,9 +60,12 @@ class Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  [[nodiscard]] std::expected<MutexGuard<T>, LockTimeout> lock() { return lock_for(30'000'000'000); }
+  [[nodiscard]] std::expected<MutexGuard<T>, LockTimeout> lock() {
+    return lock_for(30'000'000'000);
+  }
   template <class Rep, class Period>
-  [[nodiscard]] std::expected<MutexGuard<T>, LockTimeout> lock_timeout(std::chrono::duration<Rep, Period> d) {
+  [[nodiscard]] std::expected<MutexGuard<T>, LockTimeout> lock_timeout(
+      std::chrono::duration<Rep, Period> d) {
     return lock_for(detail::to_ns(d));
   }
   [[nodiscard]] std::expected<MutexGuard<T>, LockTimeout> try_lock() {

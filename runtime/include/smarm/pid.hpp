@@ -1,7 +1,8 @@
 // Pid: the name of an actor.
 //
-// A pid is an index into the actor table and the generation of that slot. When an actor ends its generation ends with it, so a stale pid is
-// detected and never silently names another actor. Copy it freely, from any thread.
+// A pid is an index into the actor table and the generation of that slot. When an actor ends its
+// generation ends with it, so a stale pid is detected and never silently names another actor. Copy
+// it freely, from any thread.
 #pragma once
 
 #include <smarm/smarm.h>
@@ -16,13 +17,16 @@ namespace smarm {
 class Pid {
  public:
   constexpr Pid() = default;
-  constexpr Pid(std::uint32_t index, std::uint32_t generation) : index_(index), generation_(generation) {}
+  constexpr Pid(std::uint32_t index, std::uint32_t generation)
+      : index_(index), generation_(generation) {}
   constexpr explicit Pid(smarm_pid raw) : index_(raw.index), generation_(raw.generation) {}
 
   constexpr std::uint32_t index() const { return index_; }
   constexpr std::uint32_t generation() const { return generation_; }
   constexpr smarm_pid raw() const { return {index_, generation_}; }
-  std::string to_string() const { return std::to_string(index_) + "." + std::to_string(generation_); }
+  std::string to_string() const {
+    return std::to_string(index_) + "." + std::to_string(generation_);
+  }
 
   friend constexpr auto operator<=>(const Pid&, const Pid&) = default;
 

@@ -1,9 +1,9 @@
 // Runtime: N workers that run actors until there is nothing left to do.
 #pragma once
 
+#include <smarm/smarm.h>
 #include <smarm/actor.hpp>
 #include <smarm/config.hpp>
-#include <smarm/smarm.h>
 
 #include <cstdint>
 #include <stdexcept>
@@ -24,7 +24,8 @@ namespace detail {
 inline Stats read_stats(smarm_runtime* runtime) {
   Stats s;
   s.workers.resize(smarm_runtime_stats(runtime, nullptr, 0));
-  s.workers.resize(std::min(s.workers.size(), smarm_runtime_stats(runtime, s.workers.data(), s.workers.size())));
+  s.workers.resize(
+      std::min(s.workers.size(), smarm_runtime_stats(runtime, s.workers.data(), s.workers.size())));
   for (const WorkerStats& w : s.workers) {
     s.total.resumes += w.resumes;
     s.total.parks += w.parks;
@@ -44,7 +45,8 @@ inline Stats read_stats(smarm_runtime* runtime) {
 }
 }  // namespace detail
 
-// Move-only. run may be called again after it has returned; two runtimes may run at once on different threads.
+// Move-only. run may be called again after it has returned; two runtimes may run at once on
+// different threads.
 class Runtime {
  public:
   explicit Runtime(const Config& config) : raw_(smarm_runtime_create(&config.raw())) {
@@ -56,8 +58,9 @@ class Runtime {
     if (raw_) smarm_runtime_destroy(raw_);
   }
 
-  // Runs f as the first actor, on the calling thread and the other workers. Returns when nothing is runnable and no timer, IO wait or blocking
-  // job is pending; actors then parked for ever are unwound. What escapes f is rethrown here, after that. run inside run throws std::logic_error.
+  // Runs f as the first actor, on the calling thread and the other workers. Returns when nothing is
+  // runnable and no timer, IO wait or blocking job is pending; actors then parked for ever are
+  // unwound. What escapes f is rethrown here, after that. run inside run throws std::logic_error.
   template <class F>
     requires std::invocable<std::decay_t<F>>
   void run(F&& f) {

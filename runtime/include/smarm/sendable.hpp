@@ -1,9 +1,11 @@
 // Sendable<T>: what may cross from one actor to another, as a message or as a spawned callable.
 //
-// A message is moved into the channel and out of it by another actor, perhaps on another OS thread. So it must be an object (no
-// reference), movable, and not bound to the thread or actor that made it: a guard that unlocks on the wrong side is a bug that no test finds. A type
-// opts out by specialising `smarm::thread_bound`; standard wrappers of a thread-bound type are thread-bound too. When the concept
-// fails, the compiler names the part that did: Object, Movable or NotThreadBound.
+// A message is moved into the channel and out of it by another actor, perhaps on another OS thread.
+// So it must be an object (no reference), movable, and not bound to the thread or actor that made
+// it: a guard that unlocks on the wrong side is a bug that no test finds. A type opts out by
+// specialising `smarm::thread_bound`; standard wrappers of a thread-bound type are thread-bound
+// too. When the concept fails, the compiler names the part that did: Object, Movable or
+// NotThreadBound.
 #pragma once
 
 #include <concepts>
@@ -45,11 +47,13 @@ inline constexpr bool thread_bound<std::variant<T...>> = (thread_bound<T> || ...
 
 namespace sendable {
 template <class T>
-concept Object = std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>;  // no reference: it would outlive what it names
+concept Object = std::is_object_v<T> && !std::is_const_v<T> &&
+                 !std::is_array_v<T>;  // no reference: it would outlive what it names
 template <class T>
 concept Movable = std::move_constructible<T> && std::destructible<T>;
 template <class T>
-concept NotThreadBound = !thread_bound<T>;  // guards and other thread-bound types stay with their actor
+concept NotThreadBound =
+    !thread_bound<T>;  // guards and other thread-bound types stay with their actor
 }  // namespace sendable
 
 template <class T>

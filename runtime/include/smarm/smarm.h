@@ -1,12 +1,13 @@
 /* smarm.h: the C11 face of the runtime, and the one binary interface underneath every template.
  *
- * What it is   The non-template core. `smarm.hpp` and `plugin.hpp` are thin headers over these functions; a program in another
- *              language calls them directly. The daemon exports exactly these symbols to its plugins.
- * Threads      A function marked [actor] must be called by an actor and answers SMARM_E_NOT_ACTOR elsewhere. [any] may be
- *              called from every thread. [parks] may park the calling actor (never the OS thread): thread-local addresses and
- *              errno must not be carried across such a call, since the actor may resume on another thread.
- * Errors       0 is success. A negative value is one of enum smarm_status, a positive value is an errno. No C++ exception
- *              crosses this interface; a killed actor unwinds through it (forced unwinding, as pthread_cancel does).
+ * What it is   The non-template core. `smarm.hpp` and `plugin.hpp` are thin headers over these
+ * functions; a program in another language calls them directly. The daemon exports exactly these
+ * symbols to its plugins. Threads      A function marked [actor] must be called by an actor and
+ * answers SMARM_E_NOT_ACTOR elsewhere. [any] may be called from every thread. [parks] may park the
+ * calling actor (never the OS thread): thread-local addresses and errno must not be carried across
+ * such a call, since the actor may resume on another thread. Errors       0 is success. A negative
+ * value is one of enum smarm_status, a positive value is an errno. No C++ exception crosses this
+ * interface; a killed actor unwinds through it (forced unwinding, as pthread_cancel does).
  * Durations    int64_t nanoseconds; SMARM_FOREVER waits without limit.
  */
 #pragma once
@@ -40,33 +41,39 @@ enum smarm_status {
   SMARM_E_DYING = -9      /* the actor is being unwound and may not wait any more */
 };
 
-/* A pid is an index into the actor table and the generation of that slot. {0, 0} is ROOT_PID, which is never an actor. */
+/* A pid is an index into the actor table and the generation of that slot. {0, 0} is ROOT_PID, which
+ * is never an actor. */
 typedef struct smarm_pid {
   uint32_t index;
   uint32_t generation;
 } smarm_pid;
 
 typedef struct smarm_runtime smarm_runtime;
-typedef struct smarm_actor smarm_actor;     /* a join handle: keeps the control block, not the stack */
-typedef struct smarm_exit smarm_exit;       /* why an actor ended, reference counted */
+typedef struct smarm_actor smarm_actor; /* a join handle: keeps the control block, not the stack */
+typedef struct smarm_exit smarm_exit;   /* why an actor ended, reference counted */
 typedef struct smarm_channel smarm_channel; /* reference counted, untyped */
 typedef struct smarm_timer smarm_timer;
 
-/* What an actor runs. SMARM_RUN: take the closure over, then run it. SMARM_DROP: destroy it unrun. */
+/* What an actor runs. SMARM_RUN: take the closure over, then run it. SMARM_DROP: destroy it unrun.
+ */
 enum smarm_entry_op { SMARM_RUN = 0, SMARM_DROP = 1 };
 typedef void (*smarm_entry)(void* closure, int op);
 
-/* ---- runtime ---------------------------------------------------------------------------------------------------------- */
+/* ---- runtime
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 enum smarm_io_backend { SMARM_IO_EPOLL = 0, SMARM_IO_URING = 1 };
 
 typedef struct smarm_config {
-  uint32_t struct_size; /* sizeof(smarm_config) of the caller: a shorter struct leaves the rest at defaults */
+  uint32_t struct_size; /* sizeof(smarm_config) of the caller: a shorter struct leaves the rest at
+                           defaults */
   uint32_t workers;     /* 0: one per usable CPU (affinity mask and cgroup quota) */
   uint32_t alloc_interval;
   uint32_t io_backend;
   uint64_t timeslice_cycles;
-  uint64_t stack_size;       /* bytes of a slot, guard included; rounded up to a power of two, 16 KiB to 64 MiB */
+  uint64_t stack_size; /* bytes of a slot, guard included; rounded up to a power of two, 16 KiB to
+                          64 MiB */
   uint32_t blocking_threads; /* limit of the block_on_io pool */
   uint32_t reserved;
 } smarm_config;
@@ -84,59 +91,76 @@ typedef struct smarm_worker_stats {
   uint64_t timers_fired, polls; /* timers that ran out; looks at the poller */
 } smarm_worker_stats;
 
-void smarm_config_init(smarm_config* config);                  /* [any] the defaults */
-smarm_runtime* smarm_runtime_create(const smarm_config*);      /* [any] NULL: see smarm_last_error() */
-void smarm_runtime_destroy(smarm_runtime*);                    /* [any] not while it runs */
-/* [any, not an actor] Runs entry as the first actor; the calling thread is worker 0. Returns when nothing is runnable and no timer,
- * IO wait or blocking job is pending; what is then parked for ever has been unwound. *exit: why the first actor failed, or NULL. */
+void smarm_config_init(smarm_config* config);             /* [any] the defaults */
+smarm_runtime* smarm_runtime_create(const smarm_config*); /* [any] NULL: see smarm_last_error() */
+void smarm_runtime_destroy(smarm_runtime*);               /* [any] not while it runs */
+/* [any, not an actor] Runs entry as the first actor; the calling thread is worker 0. Returns when
+ * nothing is runnable and no timer, IO wait or blocking job is pending; what is then parked for
+ * ever has been unwound. *exit: why the first actor failed, or NULL. */
 int smarm_runtime_run(smarm_runtime*, smarm_entry entry, void* closure, smarm_exit** exit);
-/* [any] Fills up to `capacity` snapshots, one per worker, and returns the number of workers. NULL means the caller's runtime. */
+/* [any] Fills up to `capacity` snapshots, one per worker, and returns the number of workers. NULL
+ * means the caller's runtime. */
 size_t smarm_runtime_stats(smarm_runtime*, smarm_worker_stats* out, size_t capacity);
-uint64_t smarm_runtime_live(smarm_runtime*);                   /* [any] actors spawned and not ended */
-smarm_runtime* smarm_runtime_current(void);                    /* [any] NULL outside an actor */
-int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval, uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
-void smarm_runtime_hold(smarm_runtime*);    /* [any] one pending job more: run() does not end for want of work */
+uint64_t smarm_runtime_live(smarm_runtime*); /* [any] actors spawned and not ended */
+smarm_runtime* smarm_runtime_current(void);  /* [any] NULL outside an actor */
+int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval,
+                       uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
+void smarm_runtime_hold(
+    smarm_runtime*); /* [any] one pending job more: run() does not end for want of work */
 void smarm_runtime_release(smarm_runtime*); /* [any] */
-const char* smarm_last_error(void);         /* [any] this thread's last SMARM_E_LIMIT, in words; read it before the next call */
+const char* smarm_last_error(
+    void); /* [any] this thread's last SMARM_E_LIMIT, in words; read it before the next call */
 const char* smarm_version(void);
 
-/* ---- actors ----------------------------------------------------------------------------------------------------------- */
+/* ---- actors
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct smarm_spawn_options {
   uint32_t struct_size;
-  uint32_t flags;          /* 0 */
-  const char* name;        /* copied; NULL for none */
-  uint64_t stack_size;     /* 0: the runtime's */
-  int64_t deadline_ns;     /* > 0: the supervisor gets a Timeout and the actor is killed when it lives longer */
-  smarm_pid supervisor;    /* used when flag SMARM_SPAWN_UNDER is set, else the caller */
-  uint64_t group;          /* used when flag SMARM_SPAWN_GROUP is set, else inherited from the caller */
+  uint32_t flags;       /* 0 */
+  const char* name;     /* copied; NULL for none */
+  uint64_t stack_size;  /* 0: the runtime's */
+  int64_t deadline_ns;  /* > 0: the supervisor gets a Timeout and the actor is killed when it lives
+                           longer */
+  smarm_pid supervisor; /* used when flag SMARM_SPAWN_UNDER is set, else the caller */
+  uint64_t group; /* used when flag SMARM_SPAWN_GROUP is set, else inherited from the caller */
 } smarm_spawn_options;
 enum { SMARM_SPAWN_UNDER = 1, SMARM_SPAWN_GROUP = 2 };
 
-/* [actor] Makes an actor runnable; it owns no stack before it first runs. On success the closure belongs to the actor. *handle (may be
- * NULL: detached) must be ended by smarm_join, or smarm_detach. */
-int smarm_spawn(const smarm_spawn_options*, smarm_entry entry, void* closure, smarm_actor** handle, smarm_pid* pid);
-int smarm_join(smarm_actor* handle, smarm_exit** exit); /* [actor, parks] ends the handle; *exit NULL after a normal end */
-void smarm_detach(smarm_actor* handle);                 /* [any] */
-smarm_pid smarm_actor_pid(const smarm_actor* handle);   /* [any] */
+/* [actor] Makes an actor runnable; it owns no stack before it first runs. On success the closure
+ * belongs to the actor. *handle (may be NULL: detached) must be ended by smarm_join, or
+ * smarm_detach. */
+int smarm_spawn(const smarm_spawn_options*, smarm_entry entry, void* closure, smarm_actor** handle,
+                smarm_pid* pid);
+int smarm_join(
+    smarm_actor* handle,
+    smarm_exit** exit); /* [actor, parks] ends the handle; *exit NULL after a normal end */
+void smarm_detach(smarm_actor* handle);               /* [any] */
+smarm_pid smarm_actor_pid(const smarm_actor* handle); /* [any] */
 
-smarm_pid smarm_self(void);          /* [any] {0, 0} outside an actor */
-int smarm_yield(void);               /* [actor, parks] to the tail of the run queue */
-int smarm_park(void);                /* [actor, parks] until smarm_unpark; an unpark that came first is not lost */
-int smarm_unpark(smarm_pid);         /* [any] SMARM_E_STALE when the actor has ended */
-int smarm_sleep(int64_t ns);         /* [actor, parks] */
-void smarm_check(void);              /* [any] an explicit safe-point: may yield, unwinds a killed actor */
-void smarm_tick(void);               /* [any] what one allocation counts for; for languages without our operator new */
-void smarm_no_preempt_enter(void);   /* [any] nests; implicit yields wait until the matching leave */
+smarm_pid smarm_self(void); /* [any] {0, 0} outside an actor */
+int smarm_yield(void);      /* [actor, parks] to the tail of the run queue */
+int smarm_park(void); /* [actor, parks] until smarm_unpark; an unpark that came first is not lost */
+int smarm_unpark(smarm_pid); /* [any] SMARM_E_STALE when the actor has ended */
+int smarm_sleep(int64_t ns); /* [actor, parks] */
+void smarm_check(void);      /* [any] an explicit safe-point: may yield, unwinds a killed actor */
+void smarm_tick(
+    void); /* [any] what one allocation counts for; for languages without our operator new */
+void smarm_no_preempt_enter(void); /* [any] nests; implicit yields wait until the matching leave */
 void smarm_no_preempt_leave(void);
-int smarm_stop(smarm_pid);           /* [any] asks: smarm_stop_requested turns true, the stop channel gets its message */
-int smarm_kill(smarm_pid);           /* [any] unwinds it at its next park or explicit safe-point */
-int smarm_stop_requested(void);      /* [any] 1 when this actor was asked to stop */
-/* [actor] The stop signal as a channel: closes when the actor is asked to stop. One reference for the caller. */
+int smarm_stop(
+    smarm_pid); /* [any] asks: smarm_stop_requested turns true, the stop channel gets its message */
+int smarm_kill(smarm_pid);      /* [any] unwinds it at its next park or explicit safe-point */
+int smarm_stop_requested(void); /* [any] 1 when this actor was asked to stop */
+/* [actor] The stop signal as a channel: closes when the actor is asked to stop. One reference for
+ * the caller. */
 smarm_channel* smarm_stop_channel(void);
-uint64_t smarm_group(void);          /* [any] the caller's group, 0 by default */
-size_t smarm_group_count(uint64_t group);                /* [any] live actors of a group, by a scan */
-size_t smarm_group_kill(uint64_t group, smarm_pid spare); /* [any] kills every actor of a group but one; returns how many were asked */
+uint64_t smarm_group(void);               /* [any] the caller's group, 0 by default */
+size_t smarm_group_count(uint64_t group); /* [any] live actors of a group, by a scan */
+size_t smarm_group_kill(
+    uint64_t group,
+    smarm_pid spare); /* [any] kills every actor of a group but one; returns how many were asked */
 
 typedef struct smarm_actor_info {
   smarm_pid pid, supervisor;
@@ -145,45 +169,59 @@ typedef struct smarm_actor_info {
   const char* state; /* "runnable", "running", "parked", "waiting", "ended" */
   const char* where; /* what it waits for: "recv", "sleep", "join", ... or "" */
 } smarm_actor_info;
-size_t smarm_actor_list(smarm_actor_info* out, size_t capacity); /* [any] a scan, not a snapshot; returns how many there are */
+size_t smarm_actor_list(
+    smarm_actor_info* out,
+    size_t capacity); /* [any] a scan, not a snapshot; returns how many there are */
 
 /* Exit records. */
 enum smarm_exit_kind { SMARM_EXIT_NORMAL = 0, SMARM_EXIT_PANIC = 1, SMARM_EXIT_KILLED = 2 };
 int smarm_exit_kind(const smarm_exit*);
 smarm_pid smarm_exit_pid(const smarm_exit*);
-const char* smarm_exit_message(const smarm_exit*);   /* what() of the exception, or the reason */
-const char* smarm_exit_type(const smarm_exit*);      /* demangled type of the exception, "" for none */
-size_t smarm_exit_backtrace(const smarm_exit*, void** out, size_t capacity); /* return addresses, innermost first */
-void smarm_exit_exception(const smarm_exit*, void* std_exception_ptr);       /* assigns to a std::exception_ptr */
+const char* smarm_exit_message(const smarm_exit*); /* what() of the exception, or the reason */
+const char* smarm_exit_type(const smarm_exit*); /* demangled type of the exception, "" for none */
+size_t smarm_exit_backtrace(const smarm_exit*, void** out,
+                            size_t capacity); /* return addresses, innermost first */
+void smarm_exit_exception(const smarm_exit*,
+                          void* std_exception_ptr); /* assigns to a std::exception_ptr */
 smarm_exit* smarm_exit_retain(smarm_exit*);
 void smarm_exit_release(smarm_exit*);
 
-/* ---- memory of small, short-lived things (closures, messages) ------------------------------------------------------------ */
+/* ---- memory of small, short-lived things (closures, messages)
+ * ------------------------------------------------------------ */
 
-void* smarm_block_alloc(size_t size);             /* [any] 16-byte aligned, per-worker caches; NULL when out of memory */
-void smarm_block_free(void* block, size_t size);  /* [any] */
+void* smarm_block_alloc(
+    size_t size); /* [any] 16-byte aligned, per-worker caches; NULL when out of memory */
+void smarm_block_free(void* block, size_t size); /* [any] */
 
-/* ---- channels ---------------------------------------------------------------------------------------------------------- */
+/* ---- channels
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef void (*smarm_drop)(void* payload);
 
-smarm_channel* smarm_channel_create(size_t capacity, smarm_drop drop); /* [any] capacity 0: unbounded. One sender, one receiver */
-void smarm_channel_add_sender(smarm_channel*);     /* [any] */
-void smarm_channel_drop_sender(smarm_channel*);    /* [any] the last one closes the channel */
-void smarm_channel_drop_receiver(smarm_channel*);  /* [any] */
+smarm_channel* smarm_channel_create(
+    size_t capacity, smarm_drop drop); /* [any] capacity 0: unbounded. One sender, one receiver */
+void smarm_channel_add_sender(smarm_channel*);    /* [any] */
+void smarm_channel_drop_sender(smarm_channel*);   /* [any] the last one closes the channel */
+void smarm_channel_drop_receiver(smarm_channel*); /* [any] */
 /* [any] Memory for one message of that size (alignment 16). Fill it, then send or free it. */
 void* smarm_message_alloc(size_t size);
 void smarm_message_free(void* message);
-/* [any; parks when bounded and full] On success the message belongs to the channel, else it stays the caller's. */
+/* [any; parks when bounded and full] On success the message belongs to the channel, else it stays
+ * the caller's. */
 int smarm_channel_send(smarm_channel*, void* message);
-/* [actor, parks] *message is valid until the next receive on this channel; the caller destroys the payload, the channel the memory. */
+/* [actor, parks] *message is valid until the next receive on this channel; the caller destroys the
+ * payload, the channel the memory. */
 int smarm_channel_recv(smarm_channel*, int64_t timeout_ns, void** message);
 int smarm_channel_try_recv(smarm_channel*, void** message); /* [the receiver's thread] */
 size_t smarm_channel_len(const smarm_channel*);             /* [any] O(1) */
-/* [actor, parks] Waits until one of n receivers has a message or is closed. Returns its position, or SMARM_E_TIMEOUT. */
+/* [actor, parks] Waits until one of n receivers has a message or is closed. Returns its position,
+ * or SMARM_E_TIMEOUT. */
 int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t timeout_ns);
 
-/* ---- mutex ---------------------------------------------------------------------------------------------------------------- */
+/* ---- mutex
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct smarm_mutex {
   uint64_t opaque[4]; /* zero is unlocked */
@@ -192,42 +230,57 @@ int smarm_mutex_lock(smarm_mutex*, int64_t timeout_ns); /* [actor, parks] */
 int smarm_mutex_try_lock(smarm_mutex*);                 /* [any] SMARM_E_TIMEOUT when it is taken */
 void smarm_mutex_unlock(smarm_mutex*);                  /* [any] */
 
-/* ---- timers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- timers
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
-/* [actor] Calls fire(arg) on a worker after the time. fire must not wait; it may send and unpark. NULL when out of memory. */
+/* [actor] Calls fire(arg) on a worker after the time. fire must not wait; it may send and unpark.
+ * NULL when out of memory. */
 smarm_timer* smarm_timer_start(int64_t after_ns, void (*fire)(void*), void* arg);
 /* [any] Ends the handle. 1: it will not fire; 0: it has fired or is firing now. */
 int smarm_timer_cancel(smarm_timer*);
 void smarm_timer_detach(smarm_timer*); /* [any] ends the handle, lets it fire */
 
-/* ---- IO -------------------------------------------------------------------------------------------------------------------- */
+/* ---- IO
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 int smarm_wait_readable(int fd, int64_t timeout_ns); /* [actor, parks] */
 int smarm_wait_writable(int fd, int64_t timeout_ns);
 int smarm_read(int fd, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
-int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns, size_t* done); /* at least one byte, as write(2) */
+int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns,
+                size_t* done); /* at least one byte, as write(2) */
 /* A socket of the RAII types: non-blocking, registered once. It owns the fd. */
 typedef struct smarm_socket smarm_socket;
-smarm_socket* smarm_socket_adopt(int fd, int* error);      /* [actor] NULL: *error is an errno, the fd stays the caller's */
+smarm_socket* smarm_socket_adopt(
+    int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's */
 int smarm_socket_fd(const smarm_socket*);
-void smarm_socket_close(smarm_socket*);                    /* [any] wakes its waiters with EBADF */
+void smarm_socket_close(smarm_socket*); /* [any] wakes its waiters with EBADF */
 int smarm_socket_read(smarm_socket*, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
-int smarm_socket_write(smarm_socket*, const void* buffer, size_t size, int64_t timeout_ns, size_t* done);
+int smarm_socket_write(smarm_socket*, const void* buffer, size_t size, int64_t timeout_ns,
+                       size_t* done);
 int smarm_socket_accept(smarm_socket*, int64_t timeout_ns, int* fd);
 int smarm_socket_connect(smarm_socket*, const void* sockaddr, uint32_t length, int64_t timeout_ns);
-/* [actor, parks] Runs job(arg) on the pool of blocking threads. job must not throw. Not killable half-way. */
+/* [actor, parks] Runs job(arg) on the pool of blocking threads. job must not throw. Not killable
+ * half-way. */
 int smarm_block_on(void (*job)(void*), void* arg);
 
-/* ---- supervision ----------------------------------------------------------------------------------------------------------- */
+/* ---- supervision
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-/* [any] From now on the ends of the pid's children are sent there, as smarm::Signal messages. Takes a sender reference of its own. */
+/* [any] From now on the ends of the pid's children are sent there, as smarm::Signal messages. Takes
+ * a sender reference of its own. */
 int smarm_register_supervisor(smarm_pid, smarm_channel*);
 
-/* ---- trace ------------------------------------------------------------------------------------------------------------------ */
+/* ---- trace
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
-extern int smarm_trace_on;                                    /* read by SMARM_TRACE */
-void smarm_trace_enable(int on);                              /* [any] */
-void smarm_trace_record(const char* name, uint64_t a, uint64_t b); /* [any] name: a string that outlives the trace */
+extern int smarm_trace_on;       /* read by SMARM_TRACE */
+void smarm_trace_enable(int on); /* [any] */
+void smarm_trace_record(const char* name, uint64_t a,
+                        uint64_t b); /* [any] name: a string that outlives the trace */
 typedef struct smarm_trace_event {
   uint64_t tsc;
   smarm_pid pid;
@@ -236,15 +289,19 @@ typedef struct smarm_trace_event {
   const char* name;
   uint64_t a, b;
 } smarm_trace_event;
-size_t smarm_trace_read(smarm_trace_event* out, size_t capacity); /* [any] drains, oldest first per worker; returns how many */
-uint64_t smarm_trace_dropped(void);                               /* [any] overwritten before they were read */
+size_t smarm_trace_read(
+    smarm_trace_event* out,
+    size_t capacity);               /* [any] drains, oldest first per worker; returns how many */
+uint64_t smarm_trace_dropped(void); /* [any] overwritten before they were read */
 
-/* ---- generators: a stack, a guard and an exception state of their own --------------------------------------------------------- */
+/* ---- generators: a stack, a guard and an exception state of their own
+ * --------------------------------------------------------- */
 
 typedef struct smarm_coroutine smarm_coroutine;
 /* [any] body(arg, co) starts at the first resume. NULL: see smarm_last_error(). */
 smarm_coroutine* smarm_coroutine_create(void (*body)(void*, smarm_coroutine*), void* arg);
-/* [any] Runs until the next suspend or the end. 1: suspended; 0: ended. SMARM_E_DYING: the body was unwound because the caller is killed. */
+/* [any] Runs until the next suspend or the end. 1: suspended; 0: ended. SMARM_E_DYING: the body was
+ * unwound because the caller is killed. */
 int smarm_coroutine_resume(smarm_coroutine*);
 void smarm_coroutine_suspend(smarm_coroutine*); /* only from inside the body */
 void smarm_coroutine_destroy(smarm_coroutine*); /* [any] unwinds a suspended body */

@@ -1,9 +1,9 @@
 // Timers: a message or an unpark after a time, cancellable.
 #pragma once
 
+#include <smarm/smarm.h>
 #include <smarm/actor.hpp>
 #include <smarm/channel.hpp>
-#include <smarm/smarm.h>
 #include <smarm/time.hpp>
 
 #include <memory>

@@ -1,9 +1,12 @@
-// Tracing: spans and events into per-worker rings. Off by default; when it is off SMARM_TRACE evaluates none of its arguments.
+// Tracing: spans and events into per-worker rings. Off by default; when it is off SMARM_TRACE
+// evaluates none of its arguments.
 //
 //   SMARM_TRACE("request", id);            an event with up to two numbers
-//   { smarm::trace::Span span("parse"); }  two events, "parse" with a = 1 at the start and a = 0 at the end
+//   { smarm::trace::Span span("parse"); }  two events, "parse" with a = 1 at the start and a = 0 at
+//   the end
 //
-// Names must outlive the trace: string literals. The rings overwrite their oldest events and count what was lost.
+// Names must outlive the trace: string literals. The rings overwrite their oldest events and count
+// what was lost.
 #pragma once
 
 #include <smarm/smarm.h>
@@ -17,7 +20,9 @@ using Event = smarm_trace_event;
 
 inline void enable(bool on) { smarm_trace_enable(on ? 1 : 0); }
 inline bool enabled() { return __atomic_load_n(&smarm_trace_on, __ATOMIC_RELAXED) != 0; }
-inline void record(const char* name, std::uint64_t a = 0, std::uint64_t b = 0) { smarm_trace_record(name, a, b); }
+inline void record(const char* name, std::uint64_t a = 0, std::uint64_t b = 0) {
+  smarm_trace_record(name, a, b);
+}
 // Takes what the rings hold, oldest first for each worker.
 inline std::vector<Event> read() {
   std::vector<Event> events(std::size_t{1} << 16);
@@ -43,7 +48,8 @@ class Span {
 
 }  // namespace smarm::trace
 
-#define SMARM_TRACE(...)                                                     \
-  do {                                                                       \
-    if (::smarm::trace::enabled()) [[unlikely]] ::smarm::trace::record(__VA_ARGS__); \
+#define SMARM_TRACE(...)                        \
+  do {                                          \
+    if (::smarm::trace::enabled()) [[unlikely]] \
+      ::smarm::trace::record(__VA_ARGS__);      \
   } while (0)

@@ -15,8 +15,9 @@ using namespace state_word;
 TEST_SUITE("actor state") {
   TEST_CASE("the table of transitions is what LOOM.md says, and nothing else is legal") {
     using enum ActorState;
-    const std::vector<std::pair<ActorState, ActorState>> legal = {{free, active},   {active, parked},  {active, waiting}, {active, done},
-                                                                  {parked, active}, {waiting, active}, {done, free}};
+    const std::vector<std::pair<ActorState, ActorState>> legal = {
+        {free, active},   {active, parked},  {active, waiting}, {active, done},
+        {parked, active}, {waiting, active}, {done, free}};
     for (ActorState from : {free, active, parked, waiting, done}) {
       for (ActorState to : {free, active, parked, waiting, done}) {
         bool listed = false;
@@ -27,7 +28,8 @@ TEST_SUITE("actor state") {
   }
 
   TEST_CASE("the fields of the word do not touch each other") {
-    std::uint64_t w = make(0xffffffff, 0xffffff00, ActorState::waiting) | kToken | kWoken | kKill | kHold;
+    std::uint64_t w =
+        make(0xffffffff, 0xffffff00, ActorState::waiting) | kToken | kWoken | kKill | kHold;
     CHECK(generation(w) == 0xffffffff);
     CHECK(wait_number(w) == 0xffffff);
     CHECK(state(w) == ActorState::waiting);

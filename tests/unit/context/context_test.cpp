@@ -53,7 +53,8 @@ TEST_SUITE("context") {
     Flow flow([](Flow& f) {
       int local = 0;
       const auto here = reinterpret_cast<std::uintptr_t>(&local);
-      f.value = here >= reinterpret_cast<std::uintptr_t>(f.stack.bottom()) && here < reinterpret_cast<std::uintptr_t>(f.stack.top());
+      f.value = here >= reinterpret_cast<std::uintptr_t>(f.stack.bottom()) &&
+                here < reinterpret_cast<std::uintptr_t>(f.stack.top());
       for (int i = 1; i <= 3; ++i) {
         f.seen.push_back(i);
         f.suspend();
@@ -141,7 +142,9 @@ TEST_SUITE("context") {
     CHECK(flow.value == 1);
   }
 
-  TEST_CASE("forced unwinding runs destructors, passes catch (...) that rethrows, and stops at the base") {
+  TEST_CASE(
+      "forced unwinding runs destructors, passes catch (...) that rethrows, and stops at the "
+      "base") {
     static int destroyed;
     destroyed = 0;
     Flow flow([](Flow& f) {

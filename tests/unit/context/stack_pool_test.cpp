@@ -43,7 +43,8 @@ TEST_SUITE("stack pool") {
     CHECK(Stack{nullptr, kClass}.guard_size() == 16 * 1024);
   }
 
-  TEST_CASE("the lower quarter of a slot is a guard, the rest is memory, with both kinds of guard") {
+  TEST_CASE(
+      "the lower quarter of a slot is a guard, the rest is memory, with both kinds of guard") {
     for (GuardKind kind : {GuardKind::automatic, GuardKind::protect}) {
       StackPool pool(kind);
       std::vector<Stack> stacks(40);

@@ -22,15 +22,9 @@ class FdPair {
     std::signal(SIGPIPE, SIG_IGN);
     int result = -1;
     switch (kind) {
-      case pipe:
-        result = ::pipe2(fd_, O_CLOEXEC);
-        break;
-      case nonblocking_pipe:
-        result = ::pipe2(fd_, O_CLOEXEC | O_NONBLOCK);
-        break;
-      case socket:
-        result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd_);
-        break;
+      case pipe: result = ::pipe2(fd_, O_CLOEXEC); break;
+      case nonblocking_pipe: result = ::pipe2(fd_, O_CLOEXEC | O_NONBLOCK); break;
+      case socket: result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd_); break;
       case nonblocking_socket:
         result = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd_);
         break;

@@ -107,14 +107,9 @@ TEST_SUITE("public select") {
       long sum = 0;
       for (bool open = true; open;) {
         switch (smarm::select(rx1, rx2, stopped)) {
-          case 0:
-            sum += rx1.try_recv().value_or(0);
-            break;
-          case 1:
-            sum += rx2.try_recv().value_or(0);
-            break;
-          default:
-            open = false;
+          case 0: sum += rx1.try_recv().value_or(0); break;
+          case 1: sum += rx2.try_recv().value_or(0); break;
+          default: open = false;
         }
       }
       // The stop channel is the last position: it wins only when both streams are drained.

@@ -12,17 +12,11 @@
 namespace {
 
 template <class T>
-concept CanSpawn = requires(T t) {
-  smarm::spawn(std::move(t));
-};
+concept CanSpawn = requires(T t) { smarm::spawn(std::move(t)); };
 template <class T>
-concept CanChannel = requires {
-  smarm::channel<T>();
-};
+concept CanChannel = requires { smarm::channel<T>(); };
 template <class T>
-concept CanBound = requires {
-  smarm::bounded_channel<T>(1);
-};
+concept CanBound = requires { smarm::bounded_channel<T>(1); };
 
 struct Pinned {
   Pinned() = default;

@@ -354,7 +354,9 @@ TEST_SUITE("public sockets") {
       REQUIRE(std::filesystem::is_socket(world.path));
       world.listener = smarm::UnixListener::bind(world.path).value();
       auto server = serve(world, 1);
-      { CHECK(world.connect().has_value()); }
+      {
+        CHECK(world.connect().has_value());
+      }
       CHECK(server.join());
       CHECK_FALSE(smarm::UnixListener::bind(std::string(300, 'x')).has_value());
       CHECK_FALSE(smarm::UnixStream::connect(world.directory + "/absent", kPatience).has_value());

@@ -67,7 +67,9 @@ TEST_SUITE("public trace") {
   TEST_CASE("a span is two events, also when an exception ends it") {
     Tracing tracing;
     run_at(1, [] {
-      { trace::Span span("parse"); }
+      {
+        trace::Span span("parse");
+      }
       try {
         trace::Span span("parse");
         throw 1;

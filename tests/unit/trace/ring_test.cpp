@@ -44,7 +44,9 @@ TEST_SUITE("trace ring") {
     CHECK(out.front().a == 10);
   }
 
-  TEST_CASE("stress: a reader beside the writer sees whole events in order, and every one is read or lost") {
+  TEST_CASE(
+      "stress: a reader beside the writer sees whole events in order, and every one is read or "
+      "lost") {
     auto ring = std::make_unique<TraceRing>();
     constexpr std::uint64_t kEvents = 300'000;
     std::atomic<bool> done = false;

@@ -347,6 +347,8 @@ TEST_CASE("events that the kernel dropped are made up for by a full look") {
 TEST_CASE("a watch stops at once, whatever it waits for") {
   const TempDirectory dir;
   const auto start = std::chrono::steady_clock::now();
-  { Watched watched({dir / "missing"}, {.settle = 1h, .settle_limit = 1h, .retry = 1h}); }
+  {
+    Watched watched({dir / "missing"}, {.settle = 1h, .settle_limit = 1h, .retry = 1h});
+  }
   CHECK(std::chrono::steady_clock::now() - start < 10s);
 }

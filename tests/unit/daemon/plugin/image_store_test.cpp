@@ -67,7 +67,7 @@ std::vector<std::string> names_in(const fs::path& directory) {
 }
 
 mode_t mode_of(const fs::path& path) {
-  struct stat status {};
+  struct stat status{};
   REQUIRE(::stat(path.c_str(), &status) == 0);
   return status.st_mode & 07777;
 }
@@ -186,7 +186,7 @@ TEST_CASE("what others may write is not trusted; the message says which command 
 }
 
 TEST_CASE("an owner who is neither root nor the daemon is not trusted") {
-  struct stat status {};
+  struct stat status{};
   status.st_mode = S_IFREG | 0644;
   status.st_uid = ::geteuid();
   CHECK(check_ownership("/p/x.so", status).has_value());

@@ -87,8 +87,7 @@ TEST_CASE(
   REQUIRE(first.has_value());
   REQUIRE(second.has_value());
   CHECK(*first != *second);
-  struct stat a {
-  }, b{};
+  struct stat a{}, b{};
   ::fstat(*first, &a);
   ::fstat(life.pipe[0], &b);
   CHECK(a.st_ino == b.st_ino);

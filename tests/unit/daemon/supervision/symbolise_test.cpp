@@ -7,7 +7,8 @@
 #include <string>
 
 TEST_CASE("a frame of a shared library is named with its offset and its file") {
-  // Not strlen and its like: their symbol is a chooser, what dlsym gives is one of the nameless functions it chooses from.
+  // Not strlen and its like: their symbol is a chooser, what dlsym gives is one of the nameless
+  // functions it chooses from.
   auto* function = reinterpret_cast<char*>(::dlsym(RTLD_DEFAULT, "getenv"));
   REQUIRE(function != nullptr);
   const std::array<void*, 1> frames = {function + 5};
