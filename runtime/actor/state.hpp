@@ -4,15 +4,15 @@
 //      63         32 31          8 7 6 5 4 3   2..0
 //      | generation | wait number | - H K W T | state |
 //
-//   generation   the pid's; a new one each time the slot is used again. A slot whose generation is
-//   used up is retired, so a pid never comes to name another actor. wait number  counts wake-ups. A
-//   waker holds a Ticket with the number it saw; its compare-exchange fails when somebody else woke
-//   the actor first, so that of a
-//                message, a timer and a kill exactly one wins, and a late one does no harm.
-//   T token      unpark() came while the actor was not parked: its next park() returns at once
-//   W woken      the wait was ended before the actor had left its stack: it must not be put to
-//   sleep K kill       asked to unwind H hold       the wait may not be ended by kill (a blocking
-//   job works on its stack)
+// generation: the pid's; a new one each time the slot is used again. A slot whose generation is
+// used up is retired, so a pid never comes to name another actor.
+// wait number: counts wake-ups. A waker holds a Ticket with the number it saw; its compare-exchange
+// fails when somebody else woke the actor first, so that of a message, a timer and a kill exactly
+// one wins, and a late one does no harm.
+// T, token: unpark() came while the actor was not parked; its next park() returns at once.
+// W, woken: the wait was ended before the actor had left its stack; it must not be put to sleep.
+// K, kill: asked to unwind.
+// H, hold: the wait may not be ended by kill (a blocking job works on its stack).
 //
 // Who may write: the actor itself while running, its successor on the worker (publishing), and
 // wakers; always by compare-exchange, except in a runtime of one worker, where only that worker

@@ -1,8 +1,7 @@
 // Stacks: power-of-two slots carved from large mappings, recycled, each with a guard below it.
 //
 //      slot base                                                      top
-//      | guard: the lower quarter, never accessible | usable, committed page by page as it is
-//      touched |
+//      | guard: the lower quarter, no access | usable, committed as it is touched |
 //
 // A slab is one MAP_NORESERVE mapping of many slots, without huge pages (they would commit 2 MiB
 // for one actor). Guards are installed in bulk when slots are carved: by MADV_GUARD_INSTALL where
@@ -70,7 +69,7 @@ class StackPool {
   GuardKind guard_kind() const { return guards_; }
   std::size_t limit() const {
     return limit_;
-  }                            // most stacks at once; SIZE_MAX when nothing limits them
+  }  // most stacks at once; SIZE_MAX when nothing limits them
   std::size_t carved() const;  // slots that have a guard
 
  private:

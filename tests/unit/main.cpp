@@ -1,12 +1,12 @@
 // The runner of every doctest program of the tree.
 //
 // Three things differ from doctest's own main:
-//   1. An option that doctest does not know, or a filter that matches no case, fails the run
-//   (doctest would call both a success).
-//   2. The name of a case is printed before it runs, so that the log of a run that was killed says
-//   where it was.
-//   3. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
-//   under test.
+// 1. An option that doctest does not know, or a filter that matches no case, fails the run (doctest
+// would call both a success).
+// 2. The name of a case is printed before it runs, so that the log of a run that was killed says
+// where it was.
+// 3. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
+// under test.
 #define DOCTEST_CONFIG_IMPLEMENT
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS
 #include <doctest/doctest.h>

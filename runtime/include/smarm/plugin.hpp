@@ -1,11 +1,12 @@
 // What a plugin author includes: the plugin's descriptor and the context it is given.
 //
 //   static void ticker(smarm::plugin::Context& ctx) {
-//     while (!ctx.stopping()) { ctx.log(smarm::LogLevel::info, "tick");
-//     smarm::sleep(std::chrono::seconds(1)); }
+//     while (!ctx.stopping()) {
+//       ctx.log(smarm::LogLevel::info, "tick");
+//       smarm::sleep(std::chrono::seconds(1));
+//     }
 //   }
-//   SMARM_PLUGIN({.name = "ticker", .version = "1.0.0", .description = "logs a line a second",
-//   .main = ticker});
+//   SMARM_PLUGIN({.name = "ticker", .version = "1.0.0", .main = ticker});
 //
 // SMARM_PLUGIN stands once in a plugin, at namespace scope. It emits an ELF note, which the daemon
 // reads before any code of the plugin runs, and one exported symbol. `main` runs as the root actor

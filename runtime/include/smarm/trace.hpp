@@ -2,8 +2,7 @@
 // evaluates none of its arguments.
 //
 //   SMARM_TRACE("request", id);            an event with up to two numbers
-//   { smarm::trace::Span span("parse"); }  two events, "parse" with a = 1 at the start and a = 0 at
-//   the end
+//   { smarm::trace::Span span("parse"); }  two events: a = 1 at the start, a = 0 at the end
 //
 // Names must outlive the trace: string literals. The rings overwrite their oldest events and count
 // what was lost.
