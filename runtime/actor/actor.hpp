@@ -12,7 +12,6 @@
 #pragma once
 
 #include "runtime/actor/state.hpp"
-#include "runtime/base/spinlock.hpp"
 #include "runtime/context/context.hpp"
 #include "runtime/context/eh_state.hpp"
 #include "runtime/context/stack_pool.hpp"
@@ -22,12 +21,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
 
 namespace smarm {
 
 struct Actor;
+struct ForeignGate;
 class RuntimeCore;
 
 // What an actor waits for, shown by tools.
@@ -62,8 +63,9 @@ struct ActorExtras {
   void* throw_frames[48] = {};
 };
 
-// Held to take the extras off an ending actor and to read another actor's (rank: extras, a leaf).
-Spinlock& extras_lock();
+// Held to take the extras off an ending actor, and by another thread while it uses an actor's
+// (rank: extras).
+std::mutex& extras_lock();
 
 inline constexpr std::uint64_t kJoinNobody = 0;  // neither has ended
 inline constexpr std::uint64_t kJoinDone = 1;    // the actor has ended; its handle frees the block
@@ -84,21 +86,20 @@ struct alignas(64) Actor {
   bool dying = false;   // its stack is being unwound
   bool pinned = false;  // preempted implicitly: resumes on the same worker
 
-  // Constant from spawn to end.
+  // Constant from spawn to end. Atomic (relaxed) where a stranger with a stale pid may look.
   std::uint32_t index = 0;
-  RuntimeCore* runtime = nullptr;
+  std::atomic<RuntimeCore*> runtime{nullptr};
+  std::atomic<ForeignGate*> gate{nullptr};
   smarm_entry entry = nullptr;
   void* closure = nullptr;
-  smarm_pid supervisor{};
-  std::uint64_t group = 0;
+  std::atomic<smarm_pid> supervisor{};
+  std::atomic<std::uint64_t> group{0};
 
   // Shared.
   std::atomic<std::uint64_t> join{kJoinNobody};
   std::atomic<ActorExtras*> extras{nullptr};
   smarm_exit* exit = nullptr;
-  std::atomic<bool> stop_requested{false};
-  std::atomic<bool> has_mailbox{false};  // a supervisor channel is registered for this pid
-  std::uint8_t swallowed = 0;            // how many times a kill was caught and not rethrown
+  std::uint8_t swallowed = 0;  // how many times a kill was caught and not rethrown
   bool abandoned = false;
   bool relayed = false;  // a generator caught the kill to pass it on to its consumer
 

@@ -1,8 +1,8 @@
 // The state word of an actor: one 64-bit atomic that says which life of the slot this is, which
 // wait it is in, and where it stands.
 //
-//      63         32 31          8 7 6 5 4 3   2..0
-//      | generation | wait number | - H K W T | state |
+//      63         32 31          9   8 7 6 5 4 3   2..0
+//      | generation | wait number | M S H K W T | state |
 //
 // generation: the pid's; a new one each time the slot is used again. A slot whose generation is
 // used up is retired, so a pid never comes to name another actor.
@@ -13,6 +13,8 @@
 // W, woken: the wait was ended before the actor had left its stack; it must not be put to sleep.
 // K, kill: asked to unwind.
 // H, hold: the wait may not be ended by kill (a blocking job works on its stack).
+// S, stop: asked to end by itself.
+// M, mailbox: a supervisor channel is registered for this pid.
 //
 // Who may write: the actor itself while running, its successor on the worker (publishing), and
 // wakers; always by compare-exchange, except in a runtime of one worker, where only that worker
@@ -40,13 +42,16 @@ inline constexpr std::uint64_t kToken = 1u << 3;
 inline constexpr std::uint64_t kWoken = 1u << 4;
 inline constexpr std::uint64_t kKill = 1u << 5;
 inline constexpr std::uint64_t kHold = 1u << 6;
-inline constexpr std::uint64_t kWaitOne = 1u << 8;
-inline constexpr std::uint64_t kWaitField = 0xffffff00ull;
+inline constexpr std::uint64_t kStop = 1u << 7;
+inline constexpr std::uint64_t kMailbox = 1u << 8;
+inline constexpr unsigned kWaitShift = 9;
+inline constexpr std::uint64_t kWaitOne = 1u << kWaitShift;
+inline constexpr std::uint64_t kWaitField = 0xffffffffull & ~(kWaitOne - 1);
 
 constexpr ActorState state(std::uint64_t w) { return static_cast<ActorState>(w & kStateMask); }
 constexpr std::uint32_t generation(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 32); }
 constexpr std::uint32_t wait_number(std::uint64_t w) {
-  return static_cast<std::uint32_t>(w >> 8) & 0xffffffu;
+  return static_cast<std::uint32_t>((w & kWaitField) >> kWaitShift);
 }
 constexpr std::uint64_t make(std::uint32_t generation, std::uint64_t wait_field, ActorState s) {
   return std::uint64_t{generation} << 32 | (wait_field & kWaitField) |
@@ -54,6 +59,12 @@ constexpr std::uint64_t make(std::uint32_t generation, std::uint64_t wait_field,
 }
 constexpr std::uint64_t with_state(std::uint64_t w, ActorState s) {
   return (w & ~kStateMask) | static_cast<std::uint64_t>(s);
+}
+constexpr bool alive(std::uint64_t w) {
+  return state(w) != ActorState::done && state(w) != ActorState::free;
+}
+constexpr bool alive(std::uint64_t w, std::uint32_t gen) {
+  return generation(w) == gen && alive(w);
 }
 constexpr std::uint64_t next_wait(std::uint64_t w) {
   return (w & ~kWaitField) | ((w + kWaitOne) & kWaitField);

@@ -17,8 +17,8 @@ const char* wait_kind_name(WaitKind kind) {
   return names[static_cast<int>(kind)];
 }
 
-Spinlock& extras_lock() {
-  static constinit Spinlock lock;
+std::mutex& extras_lock() {
+  static constinit std::mutex lock;
   return lock;
 }
 

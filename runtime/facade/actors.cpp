@@ -33,13 +33,15 @@ int spawn_with_options(Worker& w, const smarm_spawn_options& o, SpawnRequest req
   if (o.flags & SMARM_SPAWN_UNDER) request.supervisor = o.supervisor;
   if (o.flags & SMARM_SPAWN_GROUP) request.group = o.group;
   if (o.stack_size) request.stack_class = stack_class_of(o.stack_size);
-  made = spawn_on(w, request);
+  made = make_actor(w, request);
   if (!made) return SMARM_E_LIMIT;
+  // Before anybody else may run it, and end it.
   if (o.name) {
     if (ActorExtras* extras = extras_of(*made))
       extras->name.assign(o.name, strnlen(o.name, sizeof(smarm_actor_info::name) - 1));
   }
   if (o.deadline_ns > 0) arm_deadline(*made, o.deadline_ns);
+  w.enqueue_fresh(made);
   return SMARM_OK;
 }
 
@@ -76,7 +78,7 @@ int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* clo
   if (!w || !w->current) return SMARM_E_NOT_ACTOR;
   Section section(w);
   Actor& self = *w->current;
-  SpawnRequest request{entry, closure, self.pid(), self.group,
+  SpawnRequest request{entry, closure, self.pid(), self.group.load(std::memory_order_relaxed),
                        stack_class_of(w->runtime.config().stack_size)};
   Actor* made = nullptr;
   if (!options) [[likely]] {
@@ -172,7 +174,7 @@ int smarm_stop(smarm_pid pid) {
 
 int smarm_stop_requested(void) {
   const Actor* a = current_actor();
-  return a && a->stop_requested.load(std::memory_order_acquire);
+  return a && (a->word.load(std::memory_order_acquire) & state_word::kStop);
 }
 
 smarm_channel* smarm_stop_channel(void) {
@@ -192,19 +194,24 @@ void smarm_no_preempt_leave(void) { no_preempt_leave(); }
 
 uint64_t smarm_group(void) {
   const Actor* a = current_actor();
-  return a ? a->group : 0;
+  return a ? a->group.load(std::memory_order_relaxed) : 0;
 }
 
 size_t smarm_group_count(uint64_t group) {
-  return for_each_actor([&](Actor& a, ActorState) { return a.group == group; });
+  return for_each_actor(
+      [&](const Actor& a, ActorState) { return a.group.load(std::memory_order_relaxed) == group; });
 }
 
 size_t smarm_group_kill(uint64_t group, smarm_pid spare) {
   Section section(current_worker());
-  return for_each_actor([&](Actor& a, ActorState) {
-    const smarm_pid pid = a.pid();
-    if (a.group != group || (pid.index == spare.index && pid.generation == spare.generation))
+  return for_each_actor([&](const Actor& a, ActorState) {
+    const std::uint64_t word = a.word.load(std::memory_order_acquire);
+    const smarm_pid pid{a.index, state_word::generation(word)};
+    if (a.group.load(std::memory_order_acquire) != group || !state_word::alive(word) ||
+        (pid.index == spare.index && pid.generation == spare.generation))
       return false;
+    // The word again: the group was that life's.
+    if (!state_word::alive(a.word.load(std::memory_order_acquire), pid.generation)) return false;
     return kill_pid(pid) == SMARM_OK;
   });
 }
@@ -216,8 +223,8 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
     smarm_actor_info& info = out[written++];
     info = {};
     info.pid = a.pid();
-    info.supervisor = a.supervisor;
-    info.group = a.group;
+    info.supervisor = a.supervisor.load(std::memory_order_relaxed);
+    info.group = a.group.load(std::memory_order_relaxed);
     info.state = state_name(s);
     {
       std::lock_guard reading(extras_lock());
@@ -231,7 +238,7 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
 
 int smarm_register_supervisor(smarm_pid pid, smarm_channel* mailbox) {
   Section section(current_worker());
-  return register_supervisor(pid, *mailbox);
+  return register_supervisor(pid, mailbox);
 }
 
 void* smarm_block_alloc(size_t size) { return alloc_block(size); }

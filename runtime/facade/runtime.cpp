@@ -3,8 +3,8 @@
 #include "runtime/actor/exit_record.hpp"
 #include "runtime/base/last_error.hpp"
 #include "runtime/context/stack_pool.hpp"
-#include "runtime/facade/install.hpp"
 #include "runtime/facade/usable_cpus.hpp"
+#include "runtime/fault/install.hpp"
 #include "runtime/io/epoll_poller.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/runtime_core.hpp"
@@ -19,25 +19,23 @@
 
 using namespace smarm;
 
-namespace smarm {
-
-void install_floors() {
-  static const bool done = [] {
-    install_throw_trace();
-    install_supervision_hook();
-    return true;
-  }();
-  static_cast<void>(done);
-}
-
-}  // namespace smarm
-
 struct smarm_runtime : RuntimeCore {
   smarm_runtime(const smarm_config& config, std::unique_ptr<Poller> poller)
       : RuntimeCore(config, std::move(poller), SystemClock::instance()) {}
 };
 
 namespace {
+
+// What has to be in place before the first runtime is made.
+void install_floors() {
+  static const bool done = [] {
+    install_throw_trace();
+    install_terminate_handler();
+    install_supervision_hook();
+    return true;
+  }();
+  static_cast<void>(done);
+}
 
 bool in_range(const char* name, std::uint64_t value, std::uint64_t low, std::uint64_t high) {
   if (value >= low && value <= high) return true;
@@ -110,7 +108,7 @@ void smarm_runtime_destroy(smarm_runtime* rt) { delete rt; }
 
 int smarm_runtime_run(smarm_runtime* rt, smarm_entry entry, void* closure, smarm_exit** exit) {
   if (current_worker()) return SMARM_E_NESTED;
-  return rt->run(entry, closure, exit) ? SMARM_OK : SMARM_E_LIMIT;
+  return rt->run(entry, closure, exit);
 }
 
 size_t smarm_runtime_stats(smarm_runtime* rt, smarm_worker_stats* out, size_t capacity) {

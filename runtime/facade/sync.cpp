@@ -146,7 +146,7 @@ void smarm_trace_record(const char* name, uint64_t a, uint64_t b) {
   event.a = a;
   event.b = b;
   Section section(w);
-  TraceRegistry::instance().record(w ? w->index + 1 : 0, event);
+  TraceRegistry::instance().record(w ? w->trace_ring : 0, event);
 }
 
 size_t smarm_trace_read(smarm_trace_event* out, size_t capacity) {

@@ -81,11 +81,12 @@ int BlockingPool::run(void (*fn)(void*), void* arg) {
     return 0;
   }
   RuntimeCore& rt = current_worker()->runtime;
-  const Ticket ticket = begin_wait(self);
+  Ticket ticket{};
   {
     std::lock_guard lock(mutex_);
     if (idle_ <= queue_.size() && threads_ < limit_ && !start_thread() && threads_ == 0)
       return EAGAIN;
+    ticket = begin_held_wait(self);
     rt.hold();
     queue_.push_back({fn, arg, &rt, ticket});
   }

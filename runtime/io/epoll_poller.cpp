@@ -215,7 +215,7 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
       gone = self.wait_value == kFileGone;
       if (!happened && !gone) {
         entry->waiters[direction].remove(self);
-        withdraw(*entry, fd);
+        if (!entry->socket) withdraw(*entry, fd);
       }
     }
     if (woken == Woken::killed) return kKilled;
@@ -231,6 +231,7 @@ int EpollPoller::adopt(int fd, std::uint32_t& generation) {
   FdEntry* entry = table_.get(fd);
   if (!entry) return EBADF;
   std::lock_guard lock(entry->mutex);
+  evict_others(*entry, nullptr);  // they waited on a file that had the number before
   generation = ++entry->generation;
   epoll_event e{};
   e.events = kEdges;
@@ -265,6 +266,7 @@ void EpollPoller::set_ready(int fd, Direction d) {
   FdEntry& entry = *table_.get(fd);
   std::lock_guard lock(entry.mutex);
   entry.ready[d] = true;
+  wake_all(entry, d);  // one edge may stand for more than the caller has taken
 }
 
 int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d,

@@ -80,16 +80,23 @@ class AddressError : public std::error_category {
 };
 const AddressError address_error;
 
-// Numeric addresses at once; names by a thread that may block.
-IoResult<std::vector<Address>> resolve(std::string_view host, std::uint16_t port, bool passive) {
-  const std::string name(host), service = std::to_string(port);
-  std::vector<Address> found;
+// Functions that read errno stand alone: an actor may come back from a wait on another thread, and
+// compilers keep errno's address across a call.
+#define SMARM_READS_ERRNO [[gnu::noinline, gnu::noipa]]
+
+struct LookUp {
+  std::string host, service;
+  bool passive;
+  std::vector<Address> found{};
   int code = 0;
-  auto look_up = [&](int flags) {
+  int system_error = 0;
+
+  SMARM_READS_ERRNO void run(int flags) {
     addrinfo hints{}, *list = nullptr;
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = flags | AI_NUMERICSERV | (passive ? AI_PASSIVE : 0);
-    code = ::getaddrinfo(name.empty() ? nullptr : name.c_str(), service.c_str(), &hints, &list);
+    code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &list);
+    if (code == EAI_SYSTEM) system_error = errno;
     for (addrinfo* a = list; code == 0 && a; a = a->ai_next) {
       Address address;
       std::memcpy(&address.storage, a->ai_addr, a->ai_addrlen);
@@ -97,12 +104,18 @@ IoResult<std::vector<Address>> resolve(std::string_view host, std::uint16_t port
       found.push_back(address);
     }
     if (list) ::freeaddrinfo(list);
-  };
-  look_up(AI_NUMERICHOST);
-  if (code != 0) block_on_io([&] { look_up(0); });
-  if (code == EAI_SYSTEM) return failure(errno, "resolve", name);
-  if (code != 0) return failure(std::error_code(code, address_error), "resolve", name);
-  return found;
+  }
+};
+
+// Numeric addresses at once; names by a thread that may block.
+IoResult<std::vector<Address>> resolve(std::string_view host, std::uint16_t port, bool passive) {
+  LookUp look_up{std::string(host), std::to_string(port), passive};
+  look_up.run(AI_NUMERICHOST);
+  if (look_up.code != 0) block_on_io([&] { look_up.run(0); });
+  if (look_up.code == EAI_SYSTEM) return failure(look_up.system_error, "resolve", look_up.host);
+  if (look_up.code != 0)
+    return failure(std::error_code(look_up.code, address_error), "resolve", look_up.host);
+  return std::move(look_up.found);
 }
 
 IoResult<Address> unix_address(std::string_view path, const char* operation) {
@@ -138,7 +151,7 @@ IoResult<detail::Socket> make_socket(Fd& fd, const char* operation, const std::s
   return detail::Socket(raw);
 }
 
-IoResult<detail::Socket> listen_on(const Address& a, const std::string& text) {
+SMARM_READS_ERRNO IoResult<detail::Socket> listen_on(const Address& a, const std::string& text) {
   Fd fd(::socket(a.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.fd < 0) return failure(errno, "socket", text);
   const int one = 1;
@@ -149,7 +162,8 @@ IoResult<detail::Socket> listen_on(const Address& a, const std::string& text) {
   return make_socket(fd, "listen", text);
 }
 
-IoResult<detail::Socket> connect_to(const Address& a, Wait timeout, const std::string& text) {
+SMARM_READS_ERRNO IoResult<detail::Socket> connect_to(const Address& a, Wait timeout,
+                                                      const std::string& text) {
   Fd fd(::socket(a.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.fd < 0) return failure(errno, "socket", text);
   auto socket = make_socket(fd, "connect", text);

@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -21,35 +22,39 @@ bool ready_now(int fd, short events) {
   return ::poll(&p, 1, 0) > 0;
 }
 
-// One attempt that cannot block: MSG_DONTWAIT on sockets, RWF_NOWAIT where the file knows it, else
-// a look by poll first (sound while nobody else reads from the same blocking descriptor in
-// between).
-ssize_t try_read(int fd, void* buffer, std::size_t size) {
-  ssize_t n = ::recv(fd, buffer, size, MSG_DONTWAIT);
-  if (n >= 0 || errno != ENOTSOCK) return n;
-  iovec v{buffer, size};
-  n = ::preadv2(fd, &v, 1, -1, RWF_NOWAIT);
-  if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)) return n;
-  if (!ready_now(fd, POLLIN)) {
-    errno = EAGAIN;
-    return -1;
-  }
-  return ::read(fd, buffer, size);
+bool regular(int fd) {
+  struct stat s{};
+  return ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-ssize_t try_write(int fd, const void* buffer, std::size_t size) {
-  ssize_t n = ::send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (n >= 0 || errno != ENOTSOCK) return n;
+// A count, or an errno below zero. errno is read here and nowhere else: an actor may come back from
+// a wait on another thread, and compilers keep errno's address across a call.
+ssize_t result(ssize_t n) { return n >= 0 ? n : -errno; }
+bool knows_no_nowait(ssize_t n) { return n == -EOPNOTSUPP || n == -EINVAL || n == -ENOSYS; }
+
+// One attempt that cannot block: MSG_DONTWAIT on sockets, RWF_NOWAIT where the file knows it, else
+// a look by poll first (sound while nobody else reads from the same blocking descriptor in
+// between). A regular file is never waited for.
+[[gnu::noinline, gnu::noipa]] ssize_t try_read(int fd, void* buffer, std::size_t size) {
+  ssize_t n = result(::recv(fd, buffer, size, MSG_DONTWAIT));
+  if (n != -ENOTSOCK) return n;
+  iovec v{buffer, size};
+  n = result(::preadv2(fd, &v, 1, -1, RWF_NOWAIT));
+  if (n == -EAGAIN && regular(fd)) return result(::read(fd, buffer, size));
+  if (!knows_no_nowait(n)) return n;
+  return ready_now(fd, POLLIN) ? result(::read(fd, buffer, size)) : -EAGAIN;
+}
+
+[[gnu::noinline, gnu::noipa]] ssize_t try_write(int fd, const void* buffer, std::size_t size) {
+  ssize_t n = result(::send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL));
+  if (n != -ENOTSOCK) return n;
   iovec v{const_cast<void*>(buffer), size};
-  n = ::pwritev2(fd, &v, 1, -1, RWF_NOWAIT);
-  if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)) return n;
-  if (!ready_now(fd, POLLOUT)) {
-    errno = EAGAIN;
-    return -1;
-  }
-  return ::write(
-      fd, buffer,
-      size < PIPE_BUF ? size : PIPE_BUF);  // a writable pipe takes that much without blocking
+  n = result(::pwritev2(fd, &v, 1, -1, RWF_NOWAIT));
+  if (n == -EAGAIN && regular(fd)) return result(::write(fd, buffer, size));
+  if (!knows_no_nowait(n)) return n;
+  if (!ready_now(fd, POLLOUT)) return -EAGAIN;
+  // A writable pipe takes that much without blocking.
+  return result(::write(fd, buffer, size < PIPE_BUF ? size : PIPE_BUF));
 }
 
 // The time that is left of a deadline, as a timeout.
@@ -60,12 +65,16 @@ std::int64_t left(std::uint64_t deadline) {
 }
 
 template <class F>
-int retry_raw(int fd, Direction d, std::int64_t timeout_ns, F attempt) {
+int retry_raw(int fd, Direction d, std::int64_t timeout_ns, std::size_t& done, F attempt) {
   std::uint64_t deadline = 0;
   for (bool first = true;; first = false) {
-    if (attempt() >= 0) return 0;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) return errno;
+    const ssize_t n = attempt();
+    if (n >= 0) {
+      done = static_cast<std::size_t>(n);
+      return 0;
+    }
+    if (n == -EINTR) continue;
+    if (n != -EAGAIN) return static_cast<int>(-n);
     if (first)
       deadline = timeout_ns < 0
                      ? kNever
@@ -77,20 +86,12 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, F attempt) {
 }  // namespace
 
 int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
-  return retry_raw(fd, kReadable, timeout_ns, [&] {
-    const ssize_t n = try_read(fd, buffer, size);
-    if (n >= 0) done = static_cast<std::size_t>(n);
-    return n;
-  });
+  return retry_raw(fd, kReadable, timeout_ns, done, [&] { return try_read(fd, buffer, size); });
 }
 
 int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns,
               std::size_t& done) {
-  return retry_raw(fd, kWritable, timeout_ns, [&] {
-    const ssize_t n = try_write(fd, buffer, size);
-    if (n >= 0) done = static_cast<std::size_t>(n);
-    return n;
-  });
+  return retry_raw(fd, kWritable, timeout_ns, done, [&] { return try_write(fd, buffer, size); });
 }
 
 }  // namespace smarm

@@ -8,10 +8,13 @@
 #include <atomic>
 #include <cstdint>
 
+// The number is closed with the last reference, so that it cannot come to mean another file while a
+// call is under way.
 struct smarm_socket {
   int fd = -1;
   std::uint32_t generation = 0;
-  smarm::RuntimeCore* runtime = nullptr;
+  smarm::ForeignGate* gate = nullptr;        // of the runtime that adopted it
+  std::uint64_t runtime = 0;                 // its number
   std::atomic<std::uint32_t> references{1};  // the owner's and one for each call under way
   std::atomic<bool> closed{false};
 };

@@ -16,16 +16,10 @@ using namespace state_word;
 
 namespace {
 
-constexpr std::size_t kMaxHooks = 4;
-ExitHook exit_hooks[kMaxHooks];
-std::size_t exit_hook_count = 0;
+ExitHooks exit_hooks;
 
-void run_exit_hooks(Actor& a, const smarm_exit* exit, Worker& w) {
-  for (std::size_t i = 0; i < exit_hook_count; ++i) exit_hooks[i](a, exit, w);
-}
-
-// From here on the pid is stale.
-void mark_done(Actor& a) {
+// From here on the pid is stale. True: it has left a mailbox behind.
+bool mark_done(Actor& a) {
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
   do {
     SMARM_ASSERT(legal_transition(state(word), ActorState::done));
@@ -33,6 +27,7 @@ void mark_done(Actor& a) {
   } while (!a.word.compare_exchange_weak(word,
                                          make(generation(word), next_wait(word), ActorState::done),
                                          std::memory_order_acq_rel, std::memory_order_relaxed));
+  return word & kMailbox;
 }
 
 void free_actor(Actor& a, Worker& w) {
@@ -48,23 +43,24 @@ void resolve_join(Actor& a, Worker& w) {
   if (old == kJoinDetached) {
     free_actor(a, w);
   } else if (old & kJoinTicketFlag) {
-    w.wake(Ticket::unpack(old & ~kJoinTicketFlag));
+    wake(Ticket::unpack(old & ~kJoinTicketFlag));  // the joiner may be of another runtime
   }
 }
 
 // Everything that an end does but for the stack.
 void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   a.exit = exit;
-  run_exit_hooks(a, exit, w);
+  if (exit_hooks.ending) exit_hooks.ending(a, exit);
   if (ActorExtras* extras = a.extras.load(std::memory_order_relaxed)) {
     {
-      std::lock_guard reading(extras_lock());  // a tool may be reading the name
+      std::lock_guard guard(extras_lock());  // another thread may be using them
       a.extras.store(nullptr, std::memory_order_relaxed);
     }
     delete extras;
   }
   w.stacks.pool().unreserve();
-  mark_done(a);
+  const smarm_pid pid = a.pid();
+  if (mark_done(a)) exit_hooks.left_mailbox(pid);
   w.counters.exited.add();
 }
 
@@ -77,15 +73,15 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   }
   self.stack = Stack{};
   self.context = Context{};
+  w.current = nullptr;  // the block may be somebody else's from the next line on
   resolve_join(self, w);
   w.leave_for_good();
 }
 
 enum class Ended : std::uint8_t { normally, panicked, killed };
 
-// Not inlined: its frame is gone when the actor ends. A forced unwinding carries no object: the
-// reference it is caught by is null.
-[[gnu::noinline, gnu::no_sanitize("null")]] Ended run_entry(Actor& self, smarm_exit*& exit) {
+// Not inlined: its frame is gone when the actor ends.
+[[gnu::noinline]] Ended run_entry(Actor& self, smarm_exit*& exit) {
   try {
     self.entry(self.closure, SMARM_RUN);
     return Ended::normally;
@@ -108,13 +104,7 @@ void copy_throw_trace(Actor& self, smarm_exit* exit) {
 
 }  // namespace
 
-void add_exit_hook(ExitHook hook) {
-  for (std::size_t i = 0; i < exit_hook_count; ++i) {
-    if (exit_hooks[i] == hook) return;
-  }
-  SMARM_ASSERT(exit_hook_count < kMaxHooks);
-  exit_hooks[exit_hook_count++] = hook;
-}
+void set_exit_hooks(ExitHooks hooks) { exit_hooks = hooks; }
 
 ActorExtras* extras_of(Actor& a) {
   ActorExtras* extras = a.extras.load(std::memory_order_acquire);
@@ -126,7 +116,7 @@ ActorExtras* extras_of(Actor& a) {
   return extras;
 }
 
-Actor* spawn_on(Worker& w, const SpawnRequest& request) {
+Actor* make_actor(Worker& w, const SpawnRequest& request) {
   if (!w.stacks.pool().reserve()) return nullptr;
   Actor* a = w.actors.take();
   if (!a) {
@@ -139,19 +129,17 @@ Actor* spawn_on(Worker& w, const SpawnRequest& request) {
   a->dying = false;
   a->abandoned = false;
   a->swallowed = 0;
-  a->runtime = &w.runtime;
+  a->runtime.store(&w.runtime, std::memory_order_relaxed);
+  a->gate.store(&w.runtime.gate(), std::memory_order_relaxed);
   a->entry = request.entry;
   a->closure = request.closure;
-  a->supervisor = request.supervisor;
-  a->group = request.group;
-  a->stop_requested.store(false, std::memory_order_relaxed);
-  a->has_mailbox.store(false, std::memory_order_relaxed);
+  a->supervisor.store(request.supervisor, std::memory_order_relaxed);
+  a->group.store(request.group, std::memory_order_relaxed);
   const std::uint64_t word = a->word.load(std::memory_order_relaxed);
   SMARM_ASSERT(legal_transition(state(word), ActorState::active));
   a->word.store(with_state(word, ActorState::active),
                 std::memory_order_release);  // publishes the fields above to who holds the pid
   w.counters.spawned.add();
-  w.enqueue_fresh(a);
   return a;
 }
 
@@ -177,17 +165,17 @@ void actor_main(void* arg) {
 
 void fail_unstarted(Actor& a, Worker& w, const char* reason) {
   smarm_exit* exit = make_failed_record(a.pid(), reason);
-  a.entry(a.closure, SMARM_DROP);
+  {
+    const OutsideSection user_code;  // runs for nobody: no actor is current here
+    a.entry(a.closure, SMARM_DROP);
+  }
   end_actor(a, exit, w);
   resolve_join(a, w);
 }
 
-void abandon_self(Actor& self) {
+void abandon_self(Actor& self, smarm_exit* exit) {
   ++current_worker()->in_runtime;
   self.abandoned = true;
-  smarm_exit* exit = make_killed_record(self.pid(),
-                                        "killed; it caught the unwinding and did not rethrow, so "
-                                        "it was abandoned and its stack is lost");
   finish_actor(self, exit);
 }
 

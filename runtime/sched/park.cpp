@@ -50,8 +50,15 @@ Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns)
   return fired ? Woken::by_time : Woken::by_ticket;
 }
 
+Ticket begin_held_wait(Actor& self) {
+  std::uint64_t word = self.word.load(std::memory_order_relaxed);
+  while (!self.word.compare_exchange_weak(word, (next_wait(word) & ~kWoken) | kHold,
+                                          std::memory_order_acq_rel, std::memory_order_relaxed)) {
+  }
+  return {self.index, wait_number(next_wait(word))};
+}
+
 void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
-  self.word.fetch_or(kHold, std::memory_order_acq_rel);
   while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait) {
     self.waits_for = kind;
     current_worker()->counters.parks.add();
@@ -103,8 +110,8 @@ int sleep_current_actor(Actor& self, std::int64_t ns) {
 void unpark_local(Worker& w, Actor& a, std::uint32_t gen) {
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
   for (;;) {
+    if (!alive(word, gen)) return;
     const ActorState s = state(word);
-    if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
     const std::uint64_t next =
         s == ActorState::parked ? with_state(word, ActorState::active) : word | kToken;
     if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
@@ -118,8 +125,8 @@ void unpark_local(Worker& w, Actor& a, std::uint32_t gen) {
 void kill_local(Worker& w, Actor& a, std::uint32_t gen) {
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
   for (;;) {
+    if (!alive(word, gen)) return;
     const ActorState s = state(word);
-    if (generation(word) != gen || s == ActorState::done || s == ActorState::free) return;
     const bool rouse = s == ActorState::parked || (s == ActorState::waiting && !(word & kHold));
     const std::uint64_t next =
         (rouse ? with_state(next_wait(word), ActorState::active) : word) | kKill;
@@ -154,30 +161,6 @@ void run_wake(Command* command, Worker& w) {
   std::free(c);
 }
 
-// Keeps a runtime from going away under a foreign thread. The count is published before the actor's
-// word is read again: an actor that is alive then holds its runtime, and the runtime waits for the
-// count before it is torn down. (seq_cst on both sides.)
-class ForeignCall {
- public:
-  ForeignCall(Actor& a, bool (*alive)(const Actor&, std::uint64_t), std::uint64_t what)
-      : runtime_(a.runtime) {
-    if (!runtime_) return;
-    runtime_->foreign_calls.fetch_add(1, std::memory_order_seq_cst);
-    if (!alive(a, what) || a.runtime != runtime_) release();
-  }
-  ~ForeignCall() { release(); }
-  ForeignCall(const ForeignCall&) = delete;
-  ForeignCall& operator=(const ForeignCall&) = delete;
-  RuntimeCore* runtime() const { return runtime_; }
-
- private:
-  void release() {
-    if (runtime_) runtime_->foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
-    runtime_ = nullptr;
-  }
-  RuntimeCore* runtime_;
-};
-
 template <class C>
 C* make_command(void (*run)(Command*, Worker&)) {
   void* memory = std::malloc(sizeof(C));  // freed on a worker: plain malloc, no cache
@@ -190,25 +173,21 @@ C* make_command(void (*run)(Command*, Worker&)) {
 }  // namespace
 
 bool call_on_runtime(ActorCall call) {
-  Actor* a = ActorTable::instance().find(call.pid);
-  if (!a || state(a->word.load(std::memory_order_acquire)) == ActorState::done) return false;
+  Actor* a = ActorTable::instance().find(call.pid.index);
+  const auto lives = [&] {
+    return alive(a->word.load(std::memory_order_seq_cst), call.pid.generation);
+  };
+  if (!a || !lives()) return false;
   Worker* w = current_worker();
-  if (w && &w->runtime == a->runtime) {
+  if (w && &w->runtime == a->runtime.load(std::memory_order_relaxed)) {
     call.fn(*w, *a, call.pid.generation);
     return true;
   }
-  ForeignCall foreign(
-      *a,
-      [](const Actor& actor, std::uint64_t gen) {
-        const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
-        return generation(word) == gen && state(word) != ActorState::done &&
-               state(word) != ActorState::free;
-      },
-      call.pid.generation);
-  if (!foreign.runtime()) return false;
+  const ForeignCall foreign(*a->gate.load(std::memory_order_relaxed));
+  if (!lives()) return false;
   auto* c = make_command<CallCommand>(run_call);
   c->call = call;
-  foreign.runtime()->post(c);
+  foreign.runtime().post(c);
   return true;
 }
 
@@ -216,23 +195,21 @@ void wake(Ticket ticket) {
   if (!ticket) return;
   Actor* a = ActorTable::instance().find(ticket.index);
   if (!a) return;
+  const auto waits = [&] {
+    const std::uint64_t word = a->word.load(std::memory_order_seq_cst);
+    return alive(word) && wait_number(word) == ticket.wait;
+  };
   Worker* w = current_worker();
-  if (w && &w->runtime == a->runtime) {
+  if (w && &w->runtime == a->runtime.load(std::memory_order_relaxed)) {
     w->wake(ticket);
     return;
   }
-  ForeignCall foreign(
-      *a,
-      [](const Actor& actor, std::uint64_t wait) {
-        const std::uint64_t word = actor.word.load(std::memory_order_seq_cst);
-        return wait_number(word) == wait &&
-               (state(word) == ActorState::active || state(word) == ActorState::waiting);
-      },
-      ticket.wait);
-  if (!foreign.runtime()) return;
+  if (!waits()) return;
+  const ForeignCall foreign(*a->gate.load(std::memory_order_relaxed));
+  if (!waits()) return;
   auto* c = make_command<WakeCommand>(run_wake);
   c->ticket = ticket;
-  foreign.runtime()->post(c);
+  foreign.runtime().post(c);
 }
 
 int unpark_pid(smarm_pid pid) {
@@ -259,7 +236,11 @@ void kill_swallowed(void* arg) {
 
 void unwind_self() {
   Actor* self = current_actor();
-  if (self->swallowed >= kMostSwallowed) abandon_self(*self);
+  if (self->swallowed >= kMostSwallowed) {
+    abandon_self(*self, make_killed_record(self->pid(),
+                                           "killed; it caught the unwinding and did not rethrow, "
+                                           "so it was abandoned and its stack is lost"));
+  }
   self->dying = true;
   force_unwind(kill_swallowed, self);
 }

@@ -28,7 +28,10 @@ Ticket begin_wait(Actor& self);
 // runtime clock's nanoseconds.
 enum class Woken : std::uint8_t { by_ticket, by_time, killed };
 Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns);
-// The same for a wait that cannot be withdrawn: a kill waits until it has ended.
+// The same for a wait that cannot be withdrawn: a kill waits until it has ended. The ticket has a
+// number of its own, so that no ticket of an earlier wait, withdrawn before it slept, can end this
+// one.
+Ticket begin_held_wait(Actor& self);
 void wait_held(Actor& self, Ticket ticket, WaitKind kind);
 
 // Ends a wait from anywhere: directly on a worker of the actor's runtime, by command elsewhere.

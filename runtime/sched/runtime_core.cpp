@@ -2,12 +2,14 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/futex.hpp"
+#include "runtime/base/last_error.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
 
 #include <immintrin.h>
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace smarm {
@@ -18,6 +20,7 @@ constexpr int kSearchRounds =
 constexpr std::uint64_t kWatchInterval =
     5'000'000;  // how long an actor may sit behind another that does not yield, while some worker
                 // is idle
+constexpr std::uint32_t kQuietNaps = 8;  // each twice as long as the one before: 1.3 s in all
 constexpr std::size_t kInjectBatch = 32;
 }  // namespace
 
@@ -25,6 +28,8 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
     : alloc_interval(config.alloc_interval),
       timeslice_cycles(config.timeslice_cycles),
       config_(config),
+      gate_(ForeignGate::open(*this)),
+      number_(gate_.number.load(std::memory_order_relaxed)),
       solo_(config.workers == 1),
       clock_(clock),
       poller_(std::move(poller)),
@@ -34,10 +39,7 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
   idle_.reserve(config.workers);
 }
 
-RuntimeCore::~RuntimeCore() {
-  // A foreign thread may still be inside post().
-  while (foreign_calls.load(std::memory_order_seq_cst) != 0) _mm_pause();
-}
+RuntimeCore::~RuntimeCore() { gate_.close(); }
 
 std::size_t RuntimeCore::live() const {
   std::uint64_t spawned = 0, exited = 0;
@@ -46,32 +48,52 @@ std::size_t RuntimeCore::live() const {
   return spawned > exited ? spawned - exited : 0;
 }
 
-bool RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
+int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
   Phase expected = Phase::ready;
-  if (!phase_.compare_exchange_strong(expected, Phase::running, std::memory_order_acq_rel))
-    return false;
+  if (!phase_.compare_exchange_strong(expected, Phase::running, std::memory_order_acq_rel)) {
+    set_last_error("this runtime is running already");
+    return SMARM_E_LIMIT;
+  }
   Worker& first = *workers_[0];
   searching_.store(0, std::memory_order_relaxed);
-  // The first actor is made on this thread before it is a worker: nobody else looks at the queues
-  // yet.
-  smarm_tls_worker = &first;
-  Actor* root = spawn_on(first, {entry, closure, {}, 0, stack_class_of(config_.stack_size)});
-  smarm_tls_worker = nullptr;
+  // They wait until the first actor is queued, or until it is clear that there will be none.
+  enum : std::uint32_t { kWait, kGo, kGiveUp };
+  std::atomic<std::uint32_t> gun{kWait};
+  std::vector<std::thread> threads;
+  const auto start = [&](std::uint32_t how) {
+    gun.store(how, std::memory_order_release);
+    gun.notify_all();
+    if (how == kGo) first.run();
+    for (std::thread& t : threads) t.join();
+  };
+  Actor* root = nullptr;
+  try {
+    for (std::size_t i = 1; i < workers_.size(); ++i) {
+      threads.emplace_back([&gun, w = workers_[i].get()] {
+        gun.wait(kWait, std::memory_order_acquire);
+        if (gun.load(std::memory_order_acquire) == kGo) w->run();
+      });
+    }
+    // The first actor is made on this thread before it is a worker: nobody else looks at the
+    // queues.
+    smarm_tls_worker = &first;
+    root = spawn_on(first, {entry, closure, {}, 0, stack_class_of(config_.stack_size)});
+    smarm_tls_worker = nullptr;
+  } catch (const std::system_error& e) {
+    set_last_error("cannot start worker thread %zu of %zu: %s; ask for fewer", threads.size() + 2,
+                   workers_.size(), e.what());
+  }
+  start(root ? kGo : kGiveUp);
   if (!root) {
     phase_.store(Phase::ready, std::memory_order_release);
-    return false;
+    return SMARM_E_LIMIT;
   }
-  std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < workers_.size(); ++i)
-    threads.emplace_back([w = workers_[i].get()] { w->run(); });
-  first.run();
-  for (std::thread& t : threads) t.join();
-  while (foreign_calls.load(std::memory_order_seq_cst) != 0) _mm_pause();
+  gate_.wait_empty();
   run_commands(first);  // what came for actors that have ended: frees itself
   *exit = std::exchange(root->exit, nullptr);
   detach_actor(*root);
   phase_.store(Phase::ready, std::memory_order_release);
-  return true;
+  return SMARM_OK;
 }
 
 void RuntimeCore::post(Command* command) {
@@ -85,10 +107,9 @@ void RuntimeCore::post(Command* command) {
 
 void RuntimeCore::release() {
   // The last one out may leave the runtime quiescent: somebody has to look.
-  foreign_calls.fetch_add(1, std::memory_order_seq_cst);
+  const ForeignCall here(gate_);
   holds_.fetch_sub(1, std::memory_order_seq_cst);
   if (idle_count_.load(std::memory_order_seq_cst) > 0) wake_one();
-  foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 void RuntimeCore::run_commands(Worker& w) {
@@ -141,21 +162,46 @@ void RuntimeCore::share(Worker& w) {
   wake_one();
 }
 
+// Whoever keeps the watch is woken last.
 void RuntimeCore::wake_one() {
   Worker* w = nullptr;
   bool polls = false;
   {
     std::lock_guard guard(idle_lock_);
     if (idle_.empty()) return;
-    w = idle_.back();
+    const auto worth = [](const Worker* x) { return x->in_poller ? 0 : x->deputy ? 1 : 2; };
+    auto best = idle_.end() - 1;
+    for (auto i = best; i != idle_.begin() && worth(*best) < 2;) {
+      if (worth(*--i) > worth(*best)) best = i;
+    }
+    w = *best;
     polls = w->in_poller;
-    idle_.pop_back();
+    idle_.erase(best);
     w->idle_listed = false;
     idle_count_.fetch_sub(1, std::memory_order_seq_cst);
     searching_.fetch_add(1,
                          std::memory_order_relaxed);  // on behalf of the woken one: it will search
   }
   notify(*w, polls);
+}
+
+// The watch sleeps without limit, and this worker is about to be busy.
+void RuntimeCore::rouse_watch() {
+  Worker* w = nullptr;
+  {
+    std::lock_guard guard(idle_lock_);
+    for (Worker* listed : idle_) {
+      if (listed->in_poller || (listed->deputy && !w)) w = listed;
+    }
+    if (!w) return;
+    // It stays listed: it takes itself off, finds nothing, and sleeps again with a limit.
+    w->wake_word.store(1, std::memory_order_release);
+    if (!w->in_poller) {
+      futex_wake_one(w->wake_word);
+      return;
+    }
+  }
+  poller_->kick();
 }
 
 void RuntimeCore::notify(Worker& w, bool polls) {
@@ -192,6 +238,10 @@ Actor* RuntimeCore::find_work(Worker& w) {
     const bool last = searching_.fetch_sub(1, std::memory_order_relaxed) == 1;
     searching = false;
     if (a) {
+      w.deputy = false;
+      w.quiet_naps = 0;
+      // seq_cst: who stores the mark sees this worker off the idle list, or this one sees the mark.
+      if (watch_asleep_.load(std::memory_order_seq_cst)) rouse_watch();
       if (last && !solo_ && w.ready.ring_size() + w.fresh.size() >= 2)
         share(w);  // there is more where that came from
       return a;
@@ -281,38 +331,62 @@ bool RuntimeCore::work_elsewhere(const Worker& w) const {
 bool RuntimeCore::idle(Worker& w) {
   const std::uint64_t began = clock_.now_ns();
   w.in_poller = !poller_taken_.exchange(true, std::memory_order_acquire);
+  const bool took_over = w.in_poller && w.deputy;
+  w.deputy = !w.in_poller && !deputy_taken_.exchange(true, std::memory_order_acquire);
   list_idle(w);
-  bool happened = false;
   const bool others_busy = idle_count_.load(std::memory_order_seq_cst) < workers_.size();
-  if (!work_elsewhere(w)) {
-    bool end = false;
+  if (took_over && idle_count_.load(std::memory_order_relaxed) > 1)
+    wake_one();  // another sleeper becomes the deputy
+  bool happened = false;
+  bool end = false;
+  // After the listing: stop_all() stores the phase before it takes the list's lock.
+  if (phase_.load(std::memory_order_acquire) != Phase::stopped && !work_elsewhere(w)) {
     if (!others_busy) {
       std::lock_guard guard(idle_lock_);
       end = idle_.size() == workers_.size() && quiescent();
     }
-    if (end) {
-      const bool woken = !unlist_idle(w);
-      if (w.in_poller) poller_taken_.store(false, std::memory_order_release);
-      w.in_poller = false;
-      drain(w);
-      return woken;
-    }
-    if (w.in_poller) {
-      happened = sleep_in_poller(w, others_busy);
-    } else {
-      sleep_on_futex(w);
-    }
+    if (!end) happened = nap(w, others_busy);
   }
   const bool woken = !unlist_idle(w);
   // Not idle any more: what is made runnable from here on is seen by whoever judges quiescence.
   if (w.in_poller) {
     if (happened) poller_->dispatch(w);
-    w.in_poller = false;
-    poller_taken_.store(false, std::memory_order_release);
     if (others_busy) look_after_others(w);
   }
+  if (w.in_poller) poller_taken_.store(false, std::memory_order_release);
+  if (w.deputy) deputy_taken_.store(false, std::memory_order_release);
+  w.in_poller = false;  // `deputy` stays: the next idle() looks whether it takes the poller over
+  if (end) drain(w);
   w.counters.idle_ns.add(clock_.now_ns() - began);
   return woken;
+}
+
+// How long one that keeps the watch may sleep; kNever for the others.
+std::uint64_t RuntimeCore::watch_until(Worker& w, bool others_busy) {
+  if (solo_ || (!w.in_poller && !w.deputy)) return kNever;
+  // The deputy second: the holder of the poller comes back to it first.
+  const std::uint64_t interval = w.deputy ? 2 * kWatchInterval : kWatchInterval;
+  if (others_busy) {
+    w.quiet_naps = 0;
+    return clock_.now_ns() + interval;
+  }
+  if (w.quiet_naps < kQuietNaps) return clock_.now_ns() + (interval << w.quiet_naps++);
+  watch_asleep_.store(true, std::memory_order_seq_cst);
+  if (idle_count_.load(std::memory_order_seq_cst) == workers_.size()) return kNever;
+  return clock_.now_ns() + interval;
+}
+
+bool RuntimeCore::nap(Worker& w, bool others_busy) {
+  const std::uint64_t until = watch_until(w, others_busy);
+  bool happened = false;
+  if (w.in_poller) {
+    happened = sleep_in_poller(w, until);
+  } else {
+    sleep_on_futex(w, until);
+  }
+  if (until == kNever && (w.in_poller || w.deputy))
+    watch_asleep_.store(false, std::memory_order_relaxed);
+  return happened;
 }
 
 // Another worker may be busy with one actor for long: its timers and the actors that sit in its
@@ -339,19 +413,17 @@ void RuntimeCore::look_after_others(Worker& w) {
   }
 }
 
-bool RuntimeCore::sleep_in_poller(Worker& w, bool others_busy) {
-  std::uint64_t until = kNever;
+bool RuntimeCore::sleep_in_poller(Worker& w, std::uint64_t until) {
   for (const auto& other : workers_) until = std::min(until, other->next_timer_ns());
   const std::uint64_t now = clock_.now_ns();
-  if (others_busy) until = std::min(until, now + kWatchInterval);
   const std::int64_t timeout =
       until == kNever ? -1 : static_cast<std::int64_t>(until > now ? until - now : 0);
   w.counters.polls.add();
   return poller_->poll(timeout);
 }
 
-void RuntimeCore::sleep_on_futex(Worker& w) {
-  const std::uint64_t until = w.next_timer_ns();
+void RuntimeCore::sleep_on_futex(Worker& w, std::uint64_t until) {
+  until = std::min(until, w.next_timer_ns());
   if (until <= clock_.now_ns()) return;
   while (w.wake_word.load(std::memory_order_acquire) == 0) {
     futex_wait(w.wake_word, 0, until);
@@ -374,7 +446,7 @@ bool RuntimeCore::quiescent() const {
 // Nothing will ever happen again by itself: what still lives is parked for ever and is unwound.
 void RuntimeCore::drain(Worker& w) {
   if (live() == 0) {
-    phase_.store(Phase::stopped, std::memory_order_release);
+    phase_.store(Phase::stopped, std::memory_order_release);  // before the list's lock
     stop_all();
     return;
   }
@@ -386,7 +458,8 @@ void RuntimeCore::drain(Worker& w) {
     if (!a) continue;
     const std::uint64_t word = a->word.load(std::memory_order_acquire);
     const ActorState s = state_word::state(word);
-    if (a->runtime == this && s != ActorState::free && s != ActorState::done)
+    if (a->runtime.load(std::memory_order_relaxed) == this && s != ActorState::free &&
+        s != ActorState::done)
       kill_local(w, *a, state_word::generation(word));
   }
 }

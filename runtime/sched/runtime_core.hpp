@@ -4,8 +4,13 @@
 // read-modify-write on idle_count), then looks once more at everything that others may add to, then
 // sleeps. Whoever adds work from outside publishes it first and reads idle_count second. Both sides
 // are sequentially consistent, so one of them sees the other. One idle worker holds the poller and
-// sleeps there; the others sleep on their futex word. While some worker is busy the poller's sleep
-// is bounded: it looks for actors that sit behind a long-running one.
+// sleeps there; the others sleep on their futex word, one of them as its deputy.
+//
+// The watch: while some worker is busy, the holder of the poller and its deputy sleep for a few
+// milliseconds at most. The holder looks for actors and timers that sit behind a long-running
+// actor; the deputy takes the poller over when its holder has left it to run something long. When
+// all are idle both sleep longer and longer, in the end without limit (`watch_asleep_`); who then
+// leaves the idle list first rouses one of them.
 //
 // End: the last worker to go idle finds the runtime quiescent when no queue holds an actor, no
 // timer is armed, no IO wait, blocking job or hold is pending and no command is queued. Actors
@@ -17,6 +22,7 @@
 #include "runtime/actor/actor.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/spinlock.hpp"
+#include "runtime/sched/foreign_gate.hpp"
 #include "runtime/sched/poller.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/sched/worker.hpp"
@@ -45,8 +51,9 @@ class RuntimeCore {
   RuntimeCore& operator=(const RuntimeCore&) = delete;
 
   // Runs the first actor on the calling thread and the others; comes back when everything has
-  // ended. False: it is running already.
-  bool run(smarm_entry entry, void* closure, smarm_exit** exit);
+  // ended. SMARM_OK, or SMARM_E_LIMIT: it is running already, or a thread or the first actor could
+  // not be had; last_error() says which.
+  int run(smarm_entry entry, void* closure, smarm_exit** exit);
 
   // ---- workers ----
   Actor* find_work(Worker& w);  // waits; nullptr when the runtime stops
@@ -66,6 +73,8 @@ class RuntimeCore {
   const smarm_config& config() const { return config_; }
   Clock& clock() { return clock_; }
   Poller& poller() { return *poller_; }
+  ForeignGate& gate() { return gate_; }
+  std::uint64_t number() const { return number_; }  // unique in the process
   bool solo() const { return solo_; }
   bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
@@ -77,8 +86,6 @@ class RuntimeCore {
   // IO waits are counted here by the io floor (any worker); with them pending the runtime does not
   // end.
   std::atomic<std::int64_t> io_waits{0};
-  // Foreign threads inside a call on this runtime; it does not go away under them.
-  std::atomic<std::uint32_t> foreign_calls{0};
 
  private:
   enum class Phase : std::uint8_t { ready, running, draining, stopped };
@@ -91,13 +98,18 @@ class RuntimeCore {
   bool work_elsewhere(const Worker& w) const;
   bool quiescent() const;
   void drain(Worker& w);
-  bool sleep_in_poller(Worker& w, bool others_busy);
+  bool sleep_in_poller(Worker& w, std::uint64_t until);
   void look_after_others(Worker& w);
-  void sleep_on_futex(Worker& w);
+  void sleep_on_futex(Worker& w, std::uint64_t until);
+  std::uint64_t watch_until(Worker& w, bool others_busy);
+  bool nap(Worker& w, bool others_busy);
+  void rouse_watch();
   void notify(Worker& w, bool polls);
   void stop_all();
 
   const smarm_config config_;
+  ForeignGate& gate_;
+  const std::uint64_t number_;
   const bool solo_;
   Clock& clock_;
   std::unique_ptr<Poller> poller_;
@@ -109,6 +121,8 @@ class RuntimeCore {
   Spinlock idle_lock_;  // rank: idle
   std::vector<Worker*> idle_;
   std::atomic<bool> poller_taken_{false};
+  std::atomic<bool> deputy_taken_{false};
+  std::atomic<bool> watch_asleep_{false};
   std::atomic<std::int64_t> holds_{0};
   std::atomic<Phase> phase_{Phase::ready};
 };

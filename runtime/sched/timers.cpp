@@ -24,6 +24,7 @@ smarm_timer* start_timer(Worker& w, std::int64_t after_ns, void (*fire)(void*), 
   t->fire = fire;
   t->arg = arg;
   t->home = &w;
+  t->runtime = w.runtime.number();
   const std::uint64_t deadline = deadline_after(w.runtime.clock().now_ns(), after_ns);
   OptionalLock guard(w.timer_lock, !w.solo);
   w.wheel.arm(*t, deadline);
@@ -38,7 +39,7 @@ void fire_timer(TimerNode& node) {
 
 int cancel_timer(smarm_timer* t) {
   Worker* w = current_worker();
-  if (w && &w->runtime == &t->home->runtime) {
+  if (w && w->runtime.number() == t->runtime) {
     const bool cancelled = t->home->cancel_timer(*t);
     if (cancelled && t->references.load(std::memory_order_relaxed) ==
                          2) {  // relaxed: both references are in our hands

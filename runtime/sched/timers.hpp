@@ -9,6 +9,7 @@ struct smarm_timer : smarm::TimerNode {
   void (*fire)(void*) = nullptr;
   void* arg = nullptr;
   smarm::Worker* home = nullptr;
+  std::uint64_t runtime = 0;                 // number of its runtime, which may be gone
   std::atomic<std::uint32_t> references{2};  // the handle's and the wheel's
 };
 

@@ -5,6 +5,7 @@
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/sched/timers.hpp"
+#include "runtime/trace/ring.hpp"
 
 #include <mutex>
 
@@ -20,6 +21,7 @@ using namespace state_word;
 Worker::Worker(RuntimeCore& rt, std::uint32_t i)
     : runtime(rt),
       index(i),
+      trace_ring(TraceRegistry::instance().claim()),
       solo(rt.solo()),
       ready(!solo),
       fresh(!solo),
@@ -27,7 +29,7 @@ Worker::Worker(RuntimeCore& rt, std::uint32_t i)
       random_state(0x9e3779b97f4a7c15ull * (i + 1)),
       wheel(rt.clock().now_ns()) {}
 
-Worker::~Worker() = default;
+Worker::~Worker() { TraceRegistry::instance().release(trace_ring); }
 
 void Worker::run() {
   adopt_thread(scheduler);
@@ -56,22 +58,22 @@ void Worker::run() {
 
 void Worker::leave(After how) {
   Actor* self = current;
+  current = nullptr;  // what runs below runs for nobody
   Actor* next = pick();
   after = how;
   after_actor = self;
   self->eh = *eh;
   slice_start = 0;
   if (next) {
+    current = next;
     if (next == self) {  // yielded to nobody
       after = After::nothing;
       return;
     }
-    current = next;
     counters.resumes.add();
     *eh = next->eh;
     switch_context(self->context, next->context);
   } else {
-    current = nullptr;
     *eh = scheduler_eh;
     switch_context(self->context, scheduler);
   }
@@ -79,6 +81,7 @@ void Worker::leave(After how) {
 }
 
 void Worker::leave_for_good() {
+  current = nullptr;
   Actor* next = pick();
   after = After::nothing;
   slice_start = 0;
@@ -116,23 +119,17 @@ void Worker::finish_switch() {
 // wrote before; pairs with the acquire in wake.
 void Worker::publish_wait(Actor* a) {
   std::uint64_t word = a->word.load(std::memory_order_relaxed);
-  if (solo) {
-    if (word & (kWoken | kKill)) {
-      a->word.store(word & ~kWoken, std::memory_order_relaxed);
-      enqueue(a);
-    } else {
-      a->word.store(with_state(word, ActorState::waiting), std::memory_order_relaxed);
-    }
-    return;
-  }
   for (;;) {
     const bool stay = (word & kWoken) || ((word & kKill) && !(word & kHold));
     const std::uint64_t next = stay ? word & ~kWoken : with_state(word, ActorState::waiting);
-    if (a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
-                                      std::memory_order_relaxed)) {
-      if (stay) enqueue(a);
-      return;
+    if (solo) {
+      a->word.store(next, std::memory_order_relaxed);
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
+      continue;
     }
+    if (stay) enqueue(a);
+    return;
   }
 }
 

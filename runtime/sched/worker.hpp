@@ -83,6 +83,7 @@ class alignas(kCacheLine) Worker {
 
   RuntimeCore& runtime;
   const std::uint32_t index;
+  const std::size_t trace_ring;
   const bool solo;
   Actor* current = nullptr;
   std::uint32_t in_runtime = 0;
@@ -113,7 +114,9 @@ class alignas(kCacheLine) Worker {
   Wheel wheel;
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
+  bool deputy = false;                                          // as in_poller
   bool in_poller = false;          // written while it is not listed, read under the idle lock
+  std::uint32_t quiet_naps = 0;    // bounded sleeps in a row with every worker idle
   std::uint32_t watched_head = 0;  // what the holder of the poller saw last
   std::int64_t watched_fresh = 0;
 

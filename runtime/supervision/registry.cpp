@@ -1,6 +1,7 @@
 #include "runtime/supervision/registry.hpp"
 
 #include "runtime/actor/exit_record.hpp"
+#include "runtime/base/last_error.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/timers.hpp"
@@ -32,8 +33,6 @@ Mailboxes& mailboxes() {
   static Mailboxes* all = new Mailboxes;
   return *all;
 }
-std::mutex
-    stop_mutex;  // rank: stop. Guards ActorExtras::stop_channels against stop() from another worker
 
 void deliver(smarm_channel& mailbox, Signal&& signal) {
   void* payload = alloc_message(sizeof(Signal));
@@ -45,12 +44,17 @@ void deliver(smarm_channel& mailbox, Signal&& signal) {
   }
 }
 
+bool has_mailbox(const Actor* a, smarm_pid pid) {
+  if (!a) return false;
+  const std::uint64_t word = a->word.load(std::memory_order_acquire);
+  return state_word::alive(word, pid.generation) && (word & state_word::kMailbox);
+}
+
 void send_to_supervisor(smarm_pid supervisor, Signal&& signal) {
   if (supervisor.generation == 0) return;  // ROOT_PID drops signals
-  Actor* a = ActorTable::instance().find(supervisor);
-  if (!a || !a->has_mailbox.load(std::memory_order_acquire)) return;
+  if (!has_mailbox(ActorTable::instance().find(supervisor.index), supervisor)) return;
   Mailboxes& all = mailboxes();
-  std::lock_guard lock(all.mutex);
+  std::lock_guard lock(all.mutex);  // an unbounded channel: nobody parks under it
   auto found = all.by_pid.find(key(supervisor));
   if (found != all.by_pid.end()) deliver(*found->second, std::move(signal));
 }
@@ -63,12 +67,12 @@ Signal signal_of(smarm_pid raw, const smarm_exit* exit) {
   return panic;
 }
 
-void unregister(Actor& a) {
+void unregister(smarm_pid pid) {
   Mailboxes& all = mailboxes();
   smarm_channel* mailbox = nullptr;
   {
     std::lock_guard lock(all.mutex);
-    auto found = all.by_pid.find(key(a.pid()));
+    auto found = all.by_pid.find(key(pid));
     if (found == all.by_pid.end()) return;
     mailbox = found->second;
     all.by_pid.erase(found);
@@ -76,26 +80,26 @@ void unregister(Actor& a) {
   drop_sender(*mailbox);
 }
 
-void on_exit(Actor& a, const smarm_exit* exit, Worker&) {
+void on_ending(Actor& a, const smarm_exit* exit) {
   if (ActorExtras* extras = a.extras.load(std::memory_order_acquire)) {
     if (extras->deadline) cancel_timer(std::exchange(extras->deadline, nullptr));
-    std::lock_guard lock(stop_mutex);
+    std::lock_guard lock(extras_lock());
     for (smarm_channel* c : extras->stop_channels) drop_sender(*c);
     extras->stop_channels.clear();
   }
-  if (a.supervisor.generation != 0) {
-    Actor* supervisor = ActorTable::instance().find(a.supervisor);
-    if (supervisor && supervisor->has_mailbox.load(std::memory_order_acquire))
-      send_to_supervisor(a.supervisor, signal_of(a.pid(), exit));
-  }
-  if (a.has_mailbox.load(std::memory_order_relaxed)) unregister(a);
+  const smarm_pid supervisor = a.supervisor.load(std::memory_order_relaxed);
+  if (supervisor.generation != 0 &&
+      has_mailbox(ActorTable::instance().find(supervisor.index), supervisor))
+    send_to_supervisor(supervisor, signal_of(a.pid(), exit));
 }
 
 void deadline_passed(void* arg) {
   const smarm_pid pid = pid_of_key(reinterpret_cast<std::uint64_t>(arg));
   Actor* a = ActorTable::instance().find(pid);
   if (!a) return;
-  send_to_supervisor(a->supervisor, Timeout{Pid(pid)});
+  const smarm_pid supervisor = a->supervisor.load(std::memory_order_acquire);
+  if (!state_word::alive(a->word.load(std::memory_order_acquire), pid.generation)) return;
+  send_to_supervisor(supervisor, Timeout{Pid(pid)});
   kill_pid(pid);
 }
 
@@ -106,33 +110,45 @@ void send_stop(smarm_channel& c) {
 }
 
 void stop_local(Worker&, Actor& a, std::uint32_t generation) {
-  const std::uint64_t word = a.word.load(std::memory_order_acquire);
-  if (state_word::generation(word) != generation || state_word::state(word) == ActorState::done)
-    return;
-  std::lock_guard lock(stop_mutex);
-  a.stop_requested.store(true, std::memory_order_release);
+  std::uint64_t word = a.word.load(std::memory_order_acquire);
+  do {
+    if (!state_word::alive(word, generation)) return;
+  } while (
+      !a.word.compare_exchange_weak(word, word | state_word::kStop, std::memory_order_acq_rel));
+  std::lock_guard lock(extras_lock());  // an ending actor takes its extras off under it
   ActorExtras* extras = a.extras.load(std::memory_order_acquire);
-  if (!extras) return;
+  // The word after the extras: these are the extras of that life, and stay while the lock is held.
+  if (!extras || !state_word::alive(a.word.load(std::memory_order_acquire), generation)) return;
   for (smarm_channel* c : extras->stop_channels) send_stop(*c);
   extras->stop_channels.clear();
 }
 
 }  // namespace
 
-void install_supervision_hook() { add_exit_hook(on_exit); }
+void install_supervision_hook() { set_exit_hooks({on_ending, unregister}); }
 
-int register_supervisor(smarm_pid pid, smarm_channel& mailbox) {
+int register_supervisor(smarm_pid pid, smarm_channel* mailbox) {
   Actor* a = ActorTable::instance().find(pid);
-  if (!a) return SMARM_E_STALE;
-  add_sender(mailbox);
+  if (!a || pid.generation == 0) return SMARM_E_STALE;
+  if (!mailbox) return unregister(pid), SMARM_OK;
+  if (mailbox->places) {
+    set_last_error("the mailbox must be an unbounded channel: signals never wait for room");
+    return SMARM_E_LIMIT;
+  }
+  add_sender(*mailbox);
   smarm_channel* old = nullptr;
   {
     std::lock_guard lock(mailboxes().mutex);
-    smarm_channel*& place = mailboxes().by_pid[key(pid)];
-    old = std::exchange(place, &mailbox);
-    a->has_mailbox.store(true, std::memory_order_release);
+    old = std::exchange(mailboxes().by_pid[key(pid)], mailbox);
   }
   if (old) drop_sender(*old);
+  // The mark and the actor's end meet in one word: either the end sees that there is something to
+  // take away, or the mark is refused and it is taken away here.
+  std::uint64_t word = a->word.load(std::memory_order_acquire);
+  do {
+    if (!state_word::alive(word, pid.generation)) return unregister(pid), SMARM_E_STALE;
+  } while (!a->word.compare_exchange_weak(word, word | state_word::kMailbox,
+                                          std::memory_order_acq_rel));
   return SMARM_OK;
 }
 
@@ -152,8 +168,8 @@ smarm_channel* make_stop_channel(Actor& self) {
   smarm_channel* c = smarm_channel_create(0, nullptr);
   if (!c) return nullptr;
   ActorExtras* extras = extras_of(self);
-  std::lock_guard lock(stop_mutex);
-  if (extras && !self.stop_requested.load(std::memory_order_acquire)) {
+  std::lock_guard lock(extras_lock());
+  if (extras && !(self.word.load(std::memory_order_acquire) & state_word::kStop)) {
     extras->stop_channels.push_back(c);
   } else {
     send_stop(*c);

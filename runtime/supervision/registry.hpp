@@ -16,7 +16,8 @@ namespace smarm {
 // Before the first runtime is made.
 void install_supervision_hook();
 
-int register_supervisor(smarm_pid pid, smarm_channel& mailbox);
+// nullptr takes the registration away.
+int register_supervisor(smarm_pid pid, smarm_channel* mailbox);
 // Arms the deadline of a just spawned actor, on its worker.
 int arm_deadline(Actor& a, std::int64_t after_ns);
 

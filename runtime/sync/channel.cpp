@@ -14,8 +14,8 @@ namespace smarm {
 
 namespace {
 
-constexpr std::uint64_t kOneSender = std::uint64_t{1} << 32 | 1;
 constexpr std::uint64_t kOneReference = 1;
+constexpr std::uint64_t kOneSender = std::uint64_t{1} << 32;  // besides its reference
 constexpr std::uint64_t kPlaceGranted =
     ~std::uint64_t{0};  // in Actor::wait_value of a queued sender
 
@@ -25,9 +25,8 @@ bool has_senders(const smarm_channel& c) {
 
 void push(smarm_channel& c, Message* m) {
   m->next.store(nullptr, std::memory_order_relaxed);  // relaxed: published by the link below
+  c.sent.fetch_add(1, std::memory_order_relaxed);     // relaxed: ordered by the exchange
   Message* previous = c.tail.exchange(m, std::memory_order_seq_cst);
-  m->number = previous->number + 1;
-  c.sent.store(m->number, std::memory_order_relaxed);
   previous->next.store(
       m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
 }
@@ -130,7 +129,7 @@ bool take(smarm_channel& c, void** payload) {
     next = linked_next(head);
   }
   c.head = next;
-  c.received.store(next->number, std::memory_order_relaxed);
+  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (head->size) free_block(head, head->size);
   if (c.places) give_place(*c.places);
   *payload = next->payload();
@@ -150,10 +149,9 @@ void drain(smarm_channel& c) {
   }
 }
 
-void drop_references(smarm_channel& c, std::uint64_t what) {
+void drop_reference(smarm_channel& c) {
   // acq_rel: the last one frees after all others are done.
-  const std::uint64_t before = c.references.fetch_sub(what, std::memory_order_seq_cst);
-  if (what == kOneSender && before >> 32 == 1) wake_waiter(c);
+  const std::uint64_t before = c.references.fetch_sub(kOneReference, std::memory_order_acq_rel);
   if ((before & 0xffffffffu) != 1) return;
   drain(c);
   if (c.head->size) free_block(c.head, c.head->size);
@@ -166,11 +164,11 @@ void drop_references(smarm_channel& c, std::uint64_t what) {
 
 void* alloc_message(std::size_t size) {
   const std::size_t whole = sizeof(Message) + size;
-  if (whole < size || whole > UINT32_MAX) return nullptr;
+  if (whole < size) return nullptr;
   void* memory = alloc_block(whole);
   if (!memory) return nullptr;
   auto* m = new (memory) Message;
-  m->size = static_cast<std::uint32_t>(whole);
+  m->size = whole;
   return m->payload();
 }
 
@@ -257,21 +255,24 @@ int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t 
 }
 
 void add_sender(smarm_channel& c) {
-  c.references.fetch_add(kOneSender, std::memory_order_relaxed);
+  c.references.fetch_add(kOneSender + kOneReference, std::memory_order_relaxed);
 }  // relaxed: the caller holds one
-void drop_sender(smarm_channel& c) { drop_references(c, kOneSender); }
+void drop_sender(smarm_channel& c) {
+  if (c.references.fetch_sub(kOneSender, std::memory_order_seq_cst) >> 32 == 1) wake_waiter(c);
+  drop_reference(c);
+}
 
 void drop_receiver(smarm_channel& c) {
   c.receiver_gone.store(true, std::memory_order_seq_cst);
   if (c.places) refuse_waiting_senders(*c.places);
   drain(c);
-  drop_references(c, kOneReference);
+  drop_reference(c);
 }
 
 std::size_t channel_length(const smarm_channel& c) {
-  const std::uint32_t n =
-      c.sent.load(std::memory_order_relaxed) - c.received.load(std::memory_order_relaxed);
-  return static_cast<std::int32_t>(n) > 0 ? n : 0;
+  // In this order, each at least as late as the one before: never negative.
+  const std::uint64_t received = c.received.load(std::memory_order_acquire);
+  return c.sent.load(std::memory_order_relaxed) - received;
 }
 
 }  // namespace smarm

@@ -11,12 +11,14 @@
 // 3. A message is freed by the receiver when a later one is taken, never while a sender may still
 // link to it: a sender links to the tail it swapped out, and the receiver does
 //    not pass a message before its link is there.
-// 4. Message::number counts from the stub's 0: tail number - head number is the depth, exact for
-// the receiver.
+// 4. `sent` is raised before a message is visible and `received` after it was taken: the difference
+// is the depth, or more while a send is under way.
 // 5. No lost wake-up: the receiver stores its ticket in `waiter`, then looks at tail; a sender
 // swaps tail, then looks at waiter; all four seq_cst, so one sees the other.
 //    A ticket that stays behind wakes nobody: its wait number is used up.
-// 6. `references` = live senders + receiver; `senders` in the upper half.
+// 6. `references` = live senders + receiver in the lower half, live senders in the upper. A sender
+// that goes leaves the upper half first, wakes the receiver if it was the last, then the lower
+// half: the reference keeps the channel while the receiver is told.
 #pragma once
 
 #include <smarm/smarm.h>
@@ -32,8 +34,7 @@ namespace smarm {
 
 struct Message {
   std::atomic<Message*> next{nullptr};
-  std::uint32_t number = 0;
-  std::uint32_t size = 0;  // of the whole block; 0 for the embedded stub
+  std::size_t size = 0;  // of the whole block; 0 for the embedded stub
 
   void* payload() { return this + 1; }
   static Message* of(void* payload) { return static_cast<Message*>(payload) - 1; }
@@ -79,11 +80,11 @@ struct smarm_channel {
 
   // The receiver's.
   smarm::Message* head = &stub;
-  std::atomic<std::uint32_t> received{0};  // number of head; read by len()
+  std::atomic<std::uint64_t> received{0};  // written by the receiver alone
 
   // Shared.
   alignas(16) std::atomic<smarm::Message*> tail{&stub};
-  std::atomic<std::uint32_t> sent{0};  // number of tail, a moment late; read by len()
+  std::atomic<std::uint64_t> sent{0};
   std::atomic<bool> receiver_gone{false};
   std::atomic<std::uint64_t> waiter{0};  // the receiver's packed ticket, or 0
   std::atomic<std::uint64_t> references{(std::uint64_t{1} << 32) | 2};

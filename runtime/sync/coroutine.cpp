@@ -25,7 +25,7 @@ void unwinding_swallowed(void* arg) {
 }
 
 // Not inlined into the base frame, which is never unwound.
-[[gnu::noinline, gnu::no_sanitize("null")]] void run_body(smarm_coroutine& c) {
+[[gnu::noinline]] void run_body(smarm_coroutine& c) {
   try {
     c.entry(c.arg, &c);
   } catch (abi::__forced_unwind&) {
@@ -49,8 +49,37 @@ void coroutine_main(void* arg) {
   leave_context(c.consumer);
 }
 
+#if SMARM_ASAN
+// A body may park its actor. The switch back to the actor then has to name the bounds of the
+// coroutine's stack, not of the actor's own.
+class StackOfActor {
+ public:
+  explicit StackOfActor(const Context& on) {
+    Actor* self = current_actor();
+    if (!self) return;
+    bottom_ = std::exchange(self->context.stack_bottom, on.stack_bottom);
+    size_ = std::exchange(self->context.stack_size, on.stack_size);
+  }
+  ~StackOfActor() {
+    Actor* self = current_actor();
+    if (!self) return;
+    self->context.stack_bottom = bottom_;
+    self->context.stack_size = size_;
+  }
+  StackOfActor(const StackOfActor&) = delete;
+  StackOfActor& operator=(const StackOfActor&) = delete;
+
+ private:
+  const void* bottom_ = nullptr;
+  std::size_t size_ = 0;
+};
+#endif
+
 void switch_to_body(smarm_coroutine& c) {
   c.state = State::running;
+#if SMARM_ASAN
+  const StackOfActor here(c.body);
+#endif
 #if SMARM_TSAN
   c.consumer.fiber = __tsan_get_current_fiber();
 #endif

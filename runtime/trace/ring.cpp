@@ -3,6 +3,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 int smarm_trace_on = 0;
 
@@ -52,6 +53,19 @@ std::size_t TraceRing::read(smarm_trace_event* out, std::size_t capacity,
 TraceRegistry& TraceRegistry::instance() {
   static TraceRegistry* registry = new TraceRegistry;
   return *registry;
+}
+
+std::size_t TraceRegistry::claim() noexcept {
+  std::lock_guard guard(reader_);
+  for (std::size_t i = 1; i < kRings; ++i) {
+    if (!std::exchange(claimed_[i], true)) return i;
+  }
+  return 0;
+}
+
+void TraceRegistry::release(std::size_t ring) noexcept {
+  std::lock_guard guard(reader_);
+  if (ring != 0) claimed_[ring] = false;
 }
 
 void TraceRegistry::record(std::size_t index, const smarm_trace_event& event) noexcept {

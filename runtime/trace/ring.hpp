@@ -37,13 +37,15 @@ class TraceRing {
   std::array<Slot, kEvents> slots_{};
 };
 
-// The process's rings: index 0 is for foreign threads, worker w has w + 1. A ring is made at the
-// first event.
+// The process's rings: index 0 is for foreign threads; a worker claims one of the others for as
+// long as it exists. A ring is made at the first event.
 class TraceRegistry {
  public:
   static constexpr std::size_t kRings = 1025;
   static TraceRegistry& instance();
 
+  std::size_t claim() noexcept;  // 0, the shared ring, when there are no more
+  void release(std::size_t ring) noexcept;
   void record(std::size_t ring, const smarm_trace_event& event) noexcept;
   std::size_t read(smarm_trace_event* out, std::size_t capacity) noexcept;
   std::uint64_t lost() const noexcept {
@@ -52,7 +54,8 @@ class TraceRegistry {
 
  private:
   std::array<std::atomic<TraceRing*>, kRings> rings_{};
-  Spinlock foreign_;  // rank: trace, a leaf
+  std::array<bool, kRings> claimed_{true};  // under reader_
+  Spinlock foreign_;                        // rank: trace, a leaf
   Spinlock reader_;
   std::atomic<std::uint64_t> lost_{0};
 };

@@ -214,11 +214,11 @@ std::size_t select(Receiver<T>&... receivers) {
 }
 
 // From now on the ends of supervisor's children arrive there. The registration holds a sender until
-// the supervisor ends or registers another.
+// the supervisor ends, registers another, or an empty one. The channel must be unbounded, else
+// std::invalid_argument: signals never wait for room.
 inline void register_supervisor_channel(Pid supervisor, Sender<Signal> mailbox) {
-  if (int s = smarm_register_supervisor(supervisor.raw(), mailbox.raw());
-      s != SMARM_OK && s != SMARM_E_STALE)
-    detail::throw_status(s, "register_supervisor_channel");
+  if (smarm_register_supervisor(supervisor.raw(), mailbox.raw()) == SMARM_E_LIMIT)
+    throw std::invalid_argument(std::string("register_supervisor_channel: ") + smarm_last_error());
 }
 
 }  // namespace smarm

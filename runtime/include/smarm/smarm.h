@@ -1,14 +1,19 @@
 /* smarm.h: the C11 face of the runtime, and the one binary interface underneath every template.
  *
- * What it is   The non-template core. `smarm.hpp` and `plugin.hpp` are thin headers over these
- * functions; a program in another language calls them directly. The daemon exports exactly these
- * symbols to its plugins. Threads      A function marked [actor] must be called by an actor and
- * answers SMARM_E_NOT_ACTOR elsewhere. [any] may be called from every thread. [parks] may park the
- * calling actor (never the OS thread): thread-local addresses and errno must not be carried across
- * such a call, since the actor may resume on another thread. Errors       0 is success. A negative
- * value is one of enum smarm_status, a positive value is an errno. No C++ exception crosses this
- * interface; a killed actor unwinds through it (forced unwinding, as pthread_cancel does).
- * Durations    int64_t nanoseconds; SMARM_FOREVER waits without limit.
+ * The non-template core: `smarm.hpp` and `plugin.hpp` are thin headers over these functions, and a
+ * program in another language calls them directly. The daemon exports exactly these symbols to its
+ * plugins.
+ *
+ * Threads: a function marked [actor] must be called by an actor and answers SMARM_E_NOT_ACTOR
+ * elsewhere. [any] may be called from every thread. [parks] may park the calling actor (never the
+ * OS thread): thread-local addresses and errno must not be carried across such a call, since the
+ * actor may resume on another thread.
+ *
+ * Errors: 0 is success. A negative value is one of enum smarm_status, a positive value is an errno.
+ * No C++ exception crosses this interface; a killed actor unwinds through it (forced unwinding, as
+ * pthread_cancel does).
+ *
+ * Durations: int64_t nanoseconds; SMARM_FOREVER waits without limit.
  */
 #pragma once
 
@@ -59,9 +64,7 @@ typedef struct smarm_timer smarm_timer;
 enum smarm_entry_op { SMARM_RUN = 0, SMARM_DROP = 1 };
 typedef void (*smarm_entry)(void* closure, int op);
 
-/* ---- runtime
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- runtime ---- */
 
 enum smarm_io_backend { SMARM_IO_EPOLL = 0, SMARM_IO_URING = 1 };
 
@@ -112,9 +115,7 @@ const char* smarm_last_error(
     void); /* [any] this thread's last SMARM_E_LIMIT, in words; read it before the next call */
 const char* smarm_version(void);
 
-/* ---- actors
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- actors ---- */
 
 typedef struct smarm_spawn_options {
   uint32_t struct_size;
@@ -186,16 +187,13 @@ void smarm_exit_exception(const smarm_exit*,
 smarm_exit* smarm_exit_retain(smarm_exit*);
 void smarm_exit_release(smarm_exit*);
 
-/* ---- memory of small, short-lived things (closures, messages)
- * ------------------------------------------------------------ */
+/* ---- memory of small, short-lived things (closures, messages) ---- */
 
 void* smarm_block_alloc(
     size_t size); /* [any] 16-byte aligned, per-worker caches; NULL when out of memory */
 void smarm_block_free(void* block, size_t size); /* [any] */
 
-/* ---- channels
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- channels ---- */
 
 typedef void (*smarm_drop)(void* payload);
 
@@ -219,9 +217,7 @@ size_t smarm_channel_len(const smarm_channel*);             /* [any] O(1) */
  * or SMARM_E_TIMEOUT. */
 int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t timeout_ns);
 
-/* ---- mutex
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- mutex ---- */
 
 typedef struct smarm_mutex {
   uint64_t opaque[4]; /* zero is unlocked */
@@ -230,9 +226,7 @@ int smarm_mutex_lock(smarm_mutex*, int64_t timeout_ns); /* [actor, parks] */
 int smarm_mutex_try_lock(smarm_mutex*);                 /* [any] SMARM_E_TIMEOUT when it is taken */
 void smarm_mutex_unlock(smarm_mutex*);                  /* [any] */
 
-/* ---- timers
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- timers ---- */
 
 /* [actor] Calls fire(arg) on a worker after the time. fire must not wait; it may send and unpark.
  * NULL when out of memory. */
@@ -241,9 +235,7 @@ smarm_timer* smarm_timer_start(int64_t after_ns, void (*fire)(void*), void* arg)
 int smarm_timer_cancel(smarm_timer*);
 void smarm_timer_detach(smarm_timer*); /* [any] ends the handle, lets it fire */
 
-/* ---- IO
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- IO ---- */
 
 int smarm_wait_readable(int fd, int64_t timeout_ns); /* [actor, parks] */
 int smarm_wait_writable(int fd, int64_t timeout_ns);
@@ -265,17 +257,14 @@ int smarm_socket_connect(smarm_socket*, const void* sockaddr, uint32_t length, i
  * half-way. */
 int smarm_block_on(void (*job)(void*), void* arg);
 
-/* ---- supervision
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- supervision ---- */
 
 /* [any] From now on the ends of the pid's children are sent there, as smarm::Signal messages. Takes
- * a sender reference of its own. */
+ * a sender reference of its own. The channel must be unbounded (else SMARM_E_LIMIT): signals never
+ * wait for room. NULL takes the registration away. */
 int smarm_register_supervisor(smarm_pid, smarm_channel*);
 
-/* ---- trace
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- trace ---- */
 
 extern int smarm_trace_on;       /* read by SMARM_TRACE */
 void smarm_trace_enable(int on); /* [any] */
@@ -294,8 +283,7 @@ size_t smarm_trace_read(
     size_t capacity);               /* [any] drains, oldest first per worker; returns how many */
 uint64_t smarm_trace_dropped(void); /* [any] overwritten before they were read */
 
-/* ---- generators: a stack, a guard and an exception state of their own
- * --------------------------------------------------------- */
+/* ---- generators: a stack, a guard and an exception state of their own ---- */
 
 typedef struct smarm_coroutine smarm_coroutine;
 /* [any] body(arg, co) starts at the first resume. NULL: see smarm_last_error(). */

@@ -28,15 +28,19 @@ TEST_SUITE("actor state") {
   }
 
   TEST_CASE("the fields of the word do not touch each other") {
-    std::uint64_t w =
-        make(0xffffffff, 0xffffff00, ActorState::waiting) | kToken | kWoken | kKill | kHold;
+    constexpr std::uint64_t flags = kToken | kWoken | kKill | kHold | kStop | kMailbox;
+    std::uint64_t w = make(0xffffffff, kWaitField, ActorState::waiting) | flags;
     CHECK(generation(w) == 0xffffffff);
-    CHECK(wait_number(w) == 0xffffff);
+    CHECK(wait_number(w) == kWaitField >> kWaitShift);
     CHECK(state(w) == ActorState::waiting);
     w = next_wait(w);  // wraps within its field
     CHECK(wait_number(w) == 0);
     CHECK(generation(w) == 0xffffffff);
-    CHECK((w & (kToken | kWoken | kKill | kHold)) == (kToken | kWoken | kKill | kHold));
+    CHECK((w & flags) == flags);
+    CHECK(alive(w, 0xffffffff));
+    CHECK_FALSE(alive(w, 1));
+    CHECK_FALSE(alive(with_state(w, ActorState::done)));
+    CHECK_FALSE(alive(with_state(w, ActorState::free)));
     CHECK(state(with_state(w, ActorState::active)) == ActorState::active);
   }
 
