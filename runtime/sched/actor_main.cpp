@@ -70,6 +70,7 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   if (!self.abandoned) {
     w.dead_stack = self.stack;
     w.dead_context = self.context;
+    w.after = Worker::After::bury;
   }
   self.stack = Stack{};
   self.context = Context{};

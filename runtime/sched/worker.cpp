@@ -8,6 +8,7 @@
 #include "runtime/trace/ring.hpp"
 
 #include <mutex>
+#include <utility>
 
 extern "C" {
 thread_local constinit smarm::Worker* smarm_tls_worker = nullptr;
@@ -59,17 +60,20 @@ void Worker::run() {
 void Worker::leave(After how) {
   Actor* self = current;
   current = nullptr;  // what runs below runs for nobody
-  Actor* next = pick();
-  after = how;
   after_actor = self;
-  self->eh = *eh;
+  after = how;
+  // Alone, nobody can resume it before its registers are saved: all is done on this side.
+  if (solo) finish_switch();
+  Actor* next = pick();
   slice_start = 0;
-  if (next) {
-    current = next;
-    if (next == self) {  // yielded to nobody
-      after = After::nothing;
-      return;
-    }
+  if (next == self || (!next && after == After::queue)) {  // yielded to nobody, or woken already
+    after = After::nothing;
+    current = self;
+    return;
+  }
+  current = next;
+  self->eh = *eh;
+  if (next) [[likely]] {
     counters.resumes.add();
     *eh = next->eh;
     switch_context(self->context, next->context);
@@ -77,13 +81,13 @@ void Worker::leave(After how) {
     *eh = scheduler_eh;
     switch_context(self->context, scheduler);
   }
-  current_worker()->finish_switch();
+  Worker* here = current_worker();
+  if (here->after != After::nothing) here->finish_switch();
 }
 
 void Worker::leave_for_good() {
   current = nullptr;
   Actor* next = pick();
-  after = After::nothing;
   slice_start = 0;
   current = next;
   if (next) {
@@ -96,14 +100,8 @@ void Worker::leave_for_good() {
 }
 
 void Worker::finish_switch() {
-  switch (after) {
-    case After::nothing:
-      if (dead_stack) {
-        stacks.release(dead_stack);
-        dead_stack = Stack{};
-        forget_context(dead_context);
-      }
-      break;
+  switch (std::exchange(after, After::nothing)) {
+    case After::nothing: break;
     case After::queue: enqueue(after_actor); break;
     case After::pin:
       after_actor->wait_value = ready.end_position();
@@ -111,8 +109,11 @@ void Worker::finish_switch() {
       break;
     case After::publish_wait: publish_wait(after_actor); break;
     case After::publish_park: publish_park(after_actor); break;
+    case After::bury:
+      stacks.release(dead_stack);
+      forget_context(dead_context);
+      break;
   }
-  after = After::nothing;
 }
 
 // The actor's stack is left: from here on a waker may have it. release: publishes what the actor
@@ -170,11 +171,21 @@ void Worker::enqueue_fresh(Actor* a) {
   if (!solo && fresh.size() >= 2) runtime.share(*this);
 }
 
-// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so
-// that neither starves the other.
 Actor* Worker::pick() {
   if (--ticks_left == 0) [[unlikely]]
     maintain();
+  if (fresh.size() == 0 && pinned.empty()) [[likely]] {
+    Actor* a = ready.pop();
+    if (!a || a->stack) [[likely]]
+      return a;
+    if (prepare(a)) return a;
+  }
+  return pick_among_all();
+}
+
+// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so
+// that neither starves the other.
+Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
     if (fresh_turn) a = fresh.pop();

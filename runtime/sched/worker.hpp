@@ -55,7 +55,7 @@ class alignas(kCacheLine) Worker {
   void run();
 
   // ---- leaving a stack (current actor's thread, in a section) ----
-  enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park };
+  enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park, bury };
   void leave(After how);  // comes back when the actor is resumed, perhaps on another worker
   [[noreturn]] void
   leave_for_good();      // the current actor has ended; its stack is freed by the successor
@@ -124,6 +124,7 @@ class alignas(kCacheLine) Worker {
 
  private:
   bool prepare(Actor* a);
+  Actor* pick_among_all();
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
 };
