@@ -71,7 +71,7 @@ inline constexpr std::uint64_t kJoinNobody = 0;  // neither has ended
 inline constexpr std::uint64_t kJoinDone = 1;    // the actor has ended; its handle frees the block
 inline constexpr std::uint64_t kJoinDetached =
     2;  // the handle has ended; the actor frees the block
-inline constexpr std::uint64_t kJoinTicketFlag = 1ull << 63;  // or'ed to the joiner's packed ticket
+// Any greater value is the packed ticket of a joiner.
 
 struct alignas(64) Actor {
   // Touched by every switch.

@@ -25,6 +25,8 @@
 
 namespace smarm {
 
+struct Actor;
+
 enum class ActorState : std::uint8_t {
   free = 0,  // the slot is on a free list
   active =
@@ -87,16 +89,33 @@ constexpr bool legal_transition(ActorState from, ActorState to) {
   return false;
 }
 
-// The right to end one wait of one actor. A value: registered with a channel, a timer, an fd.
-struct Ticket {
-  std::uint32_t index = 0;  // of the actor; 0 is no ticket, since index 0 is ROOT_PID
-  std::uint32_t wait = 0;
-
-  constexpr std::uint64_t pack() const { return std::uint64_t{wait} << 32 | index; }
-  static constexpr Ticket unpack(std::uint64_t v) {
-    return {static_cast<std::uint32_t>(v), static_cast<std::uint32_t>(v >> 32)};
+// The right to end one wait of one actor. A value: registered with a channel, a timer, an fd. One
+// word: the address of the control block, which is never freed (64-byte aligned, 47 bits), and the
+// wait number.
+class Ticket {
+ public:
+  constexpr Ticket() = default;
+  Ticket(Actor& actor, std::uint32_t wait)
+      : value_(reinterpret_cast<std::uint64_t>(&actor) >> 6 | std::uint64_t{wait} << kAddressBits) {
   }
-  constexpr explicit operator bool() const { return index != 0; }
+
+  Actor& actor() const {
+    return *reinterpret_cast<Actor*>((value_ & ((std::uint64_t{1} << kAddressBits) - 1)) << 6);
+  }
+  std::uint32_t wait() const { return static_cast<std::uint32_t>(value_ >> kAddressBits); }
+  // 0 for no ticket; no other small number is one.
+  constexpr std::uint64_t pack() const { return value_; }
+  static constexpr Ticket unpack(std::uint64_t v) {
+    Ticket t;
+    t.value_ = v;
+    return t;
+  }
+  constexpr explicit operator bool() const { return value_ != 0; }
+
+ private:
+  static constexpr unsigned kAddressBits = 47 - 6;
+  std::uint64_t value_ = 0;
 };
+static_assert(32 - state_word::kWaitShift == 64 - (47 - 6));
 
 }  // namespace smarm

@@ -22,10 +22,7 @@ std::mutex& extras_lock() {
   return lock;
 }
 
-ActorTable& ActorTable::instance() {
-  static ActorTable* table = new ActorTable;
-  return *table;
-}
+constinit ActorTable ActorTable::process_;
 
 Actor* ActorTable::take_batch() {
   for (;;) {

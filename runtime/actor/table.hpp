@@ -25,7 +25,7 @@ class ActorTable {
   static constexpr std::uint32_t kChunkSize = 1u << kChunkShift;
   static constexpr std::uint32_t kMaxChunks = 1u << 16;  // 64 M actors
 
-  static ActorTable& instance();
+  static ActorTable& instance() { return process_; }
 
   // Any thread. nullptr for an index that was never used.
   Actor* find(std::uint32_t index) const {
@@ -52,6 +52,8 @@ class ActorTable {
 
  private:
   Actor* grow();
+
+  static ActorTable process_;
 
   std::array<std::atomic<Actor*>, kMaxChunks> chunks_{};
   std::atomic<std::uint32_t> size_{0};

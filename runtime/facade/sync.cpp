@@ -32,7 +32,8 @@ smarm_channel* smarm_channel_create(size_t capacity, smarm_drop drop) {
   Section section(current_worker());
   void* memory = alloc_block(sizeof(smarm_channel));
   if (!memory) return nullptr;
-  auto* c = new (memory) smarm_channel;
+  const Worker* w = current_worker();
+  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr);
   c->drop = drop;
   if (capacity == 0) return c;
   c->places = new (std::nothrow) Places(capacity);
@@ -57,9 +58,11 @@ void smarm_message_free(void* message) { free_message(message); }
 
 int smarm_channel_send(smarm_channel* c, void* message) {
   int status;
-  {
+  if (!c->places) [[likely]] {
+    status = send_message(*c, message);
+  } else {
     Section section(current_worker());
-    const Actor* self = c->places ? current_actor() : nullptr;
+    const Actor* self = current_actor();
     status = self && kill_pending(*self) ? kKilled : send_message(*c, message);
   }
   tick();
@@ -67,23 +70,19 @@ int smarm_channel_send(smarm_channel* c, void* message) {
 }
 
 int smarm_channel_recv(smarm_channel* c, int64_t timeout_ns, void** message) {
-  int status;
-  {
-    Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  Worker* w = current_worker();
+  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  int status = kill_pending(*w->current) ? kKilled : try_receive_message(*c, message);
+  if (status == SMARM_E_EMPTY) {
     Section section(w);
-    status = kill_pending(*w->current) ? kKilled : receive_message(*c, timeout_ns, message);
+    status = receive_message(*c, timeout_ns, message);
   }
   tick();
   return finish(status);
 }
 
 int smarm_channel_try_recv(smarm_channel* c, void** message) {
-  int status;
-  {
-    Section section(current_worker());
-    status = try_receive_message(*c, message);
-  }
+  const int status = try_receive_message(*c, message);
   tick();
   return status;
 }

@@ -42,8 +42,8 @@ void resolve_join(Actor& a, Worker& w) {
       kJoinDone, std::memory_order_acq_rel);  // pairs with join_actor and detach_actor
   if (old == kJoinDetached) {
     free_actor(a, w);
-  } else if (old & kJoinTicketFlag) {
-    wake(Ticket::unpack(old & ~kJoinTicketFlag));  // the joiner may be of another runtime
+  } else if (old > kJoinDetached) {
+    wake(Ticket::unpack(old));  // the joiner may be of another runtime
   }
 }
 
@@ -198,7 +198,7 @@ int join_actor(Actor& self, Actor& target, smarm_exit** exit) {
   if (self.dying) return SMARM_E_DYING;
   for (;;) {
     const Ticket ticket = begin_wait(self);
-    const std::uint64_t mine = ticket.pack() | kJoinTicketFlag;
+    const std::uint64_t mine = ticket.pack();
     std::uint64_t seen = target.join.load(
         std::memory_order_acquire);  // pairs with resolve_join: done means that exit is written
     while (seen != kJoinDone &&

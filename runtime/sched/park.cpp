@@ -12,40 +12,20 @@ namespace smarm {
 
 using namespace state_word;
 
-Ticket begin_wait(Actor& self) {
-  std::uint64_t word = self.word.load(std::memory_order_relaxed);
-  // A waker of an earlier, withdrawn wait may have left its mark. It has used that wait's number
-  // up, so the new ticket differs.
-  while (word & kWoken) {
-    if (self.word.compare_exchange_weak(word, word & ~kWoken, std::memory_order_acq_rel,
-                                        std::memory_order_relaxed))
-      word &= ~kWoken;
-  }
-  return {self.index, wait_number(word)};
-}
-
-bool kill_pending(const Actor& self) {
-  return (self.word.load(std::memory_order_relaxed) & kKill) && !self.dying;
-}
-
-Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns) {
+Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns) {
   SMARM_ASSERT(!self.dying);
   const std::uint64_t word = self.word.load(std::memory_order_acquire);
   if (word & kKill) return Woken::killed;
-  if (wait_number(word) != ticket.wait) return Woken::by_ticket;  // before it began
+  if (wait_number(word) != ticket.wait()) return Woken::by_ticket;  // before it began
   Worker* w = current_worker();
-  const bool timed = deadline_ns != kNever;
-  if (timed) {
-    if (deadline_ns <= w->runtime.clock().now_ns()) return Woken::by_time;
-    w->arm_wait_timer(self, ticket, deadline_ns);
-  }
+  if (deadline_ns <= w->runtime.clock().now_ns()) return Woken::by_time;
+  w->arm_wait_timer(self, ticket, deadline_ns);
   self.waits_for = kind;
   w->counters.parks.add();
   w->leave(Worker::After::publish_wait);
   self.waits_for = WaitKind::none;
-  bool fired = false;
-  if (timed)
-    fired = !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
+  const bool fired =
+      !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
   if (kill_pending(self)) return Woken::killed;
   return fired ? Woken::by_time : Woken::by_ticket;
 }
@@ -55,11 +35,11 @@ Ticket begin_held_wait(Actor& self) {
   while (!self.word.compare_exchange_weak(word, (next_wait(word) & ~kWoken) | kHold,
                                           std::memory_order_acq_rel, std::memory_order_relaxed)) {
   }
-  return {self.index, wait_number(next_wait(word))};
+  return {self, wait_number(next_wait(word))};
 }
 
 void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
-  while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait) {
+  while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait()) {
     self.waits_for = kind;
     current_worker()->counters.parks.add();
     current_worker()->leave(Worker::After::publish_wait);
@@ -193,19 +173,18 @@ bool call_on_runtime(ActorCall call) {
 
 void wake(Ticket ticket) {
   if (!ticket) return;
-  Actor* a = ActorTable::instance().find(ticket.index);
-  if (!a) return;
+  Actor& a = ticket.actor();
   const auto waits = [&] {
-    const std::uint64_t word = a->word.load(std::memory_order_seq_cst);
-    return alive(word) && wait_number(word) == ticket.wait;
+    const std::uint64_t word = a.word.load(std::memory_order_seq_cst);
+    return alive(word) && wait_number(word) == ticket.wait();
   };
   Worker* w = current_worker();
-  if (w && &w->runtime == a->runtime.load(std::memory_order_relaxed)) {
+  if (w && &w->runtime == a.runtime.load(std::memory_order_relaxed)) {
     w->wake(ticket);
     return;
   }
   if (!waits()) return;
-  const ForeignCall foreign(*a->gate.load(std::memory_order_relaxed));
+  const ForeignCall foreign(*a.gate.load(std::memory_order_relaxed));
   if (!waits()) return;
   auto* c = make_command<WakeCommand>(run_wake);
   c->ticket = ticket;

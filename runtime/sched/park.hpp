@@ -22,12 +22,40 @@ inline Actor* current_actor() {
   return w ? w->current : nullptr;
 }
 
+inline bool kill_pending(const Actor& self) {
+  return (self.word.load(std::memory_order_relaxed) & state_word::kKill) && !self.dying;
+}
+
 // The right to end the wait that the actor is about to begin.
-Ticket begin_wait(Actor& self);
+inline Ticket begin_wait(Actor& self) {
+  std::uint64_t word = self.word.load(std::memory_order_relaxed);
+  // A waker of an earlier, withdrawn wait may have left its mark. It has used that wait's number
+  // up, so the new ticket differs.
+  while (word & state_word::kWoken) {
+    if (self.word.compare_exchange_weak(word, word & ~state_word::kWoken, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed))
+      word &= ~state_word::kWoken;
+  }
+  return {self, state_word::wait_number(word)};
+}
+
 // Sleeps until the ticket is used or the time is reached (kNever: no limit). deadline in the
 // runtime clock's nanoseconds.
 enum class Woken : std::uint8_t { by_ticket, by_time, killed };
-Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns);
+Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns);
+inline Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadline_ns) {
+  if (deadline_ns != kNever) return wait_until(self, ticket, kind, deadline_ns);
+  const std::uint64_t word = self.word.load(std::memory_order_acquire);
+  if (word & state_word::kKill) [[unlikely]]
+    return Woken::killed;
+  if (state_word::wait_number(word) != ticket.wait()) return Woken::by_ticket;  // before it began
+  Worker* w = current_worker();
+  self.waits_for = kind;
+  w->counters.parks.add();
+  w->leave(Worker::After::publish_wait);
+  self.waits_for = WaitKind::none;
+  return kill_pending(self) ? Woken::killed : Woken::by_ticket;
+}
 // The same for a wait that cannot be withdrawn: a kill waits until it has ended. The ticket has a
 // number of its own, so that no ticket of an earlier wait, withdrawn before it slept, can end this
 // one.
@@ -48,7 +76,6 @@ int kill_pid(smarm_pid pid);
 void unpark_local(Worker& w, Actor& a, std::uint32_t generation);
 void kill_local(Worker& w, Actor& a, std::uint32_t generation);
 
-bool kill_pending(const Actor& self);
 // Outside a section, on the actor's own stack.
 [[noreturn]] void unwind_self();
 

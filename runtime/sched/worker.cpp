@@ -23,6 +23,7 @@ Worker::Worker(RuntimeCore& rt, std::uint32_t i)
     : runtime(rt),
       index(i),
       trace_ring(TraceRegistry::instance().claim()),
+      exclusive(rt.solo() ? Exclusive::claim() : nullptr),
       solo(rt.solo()),
       ready(!solo),
       fresh(!solo),
@@ -30,7 +31,10 @@ Worker::Worker(RuntimeCore& rt, std::uint32_t i)
       random_state(0x9e3779b97f4a7c15ull * (i + 1)),
       wheel(rt.clock().now_ns()) {}
 
-Worker::~Worker() { TraceRegistry::instance().release(trace_ring); }
+Worker::~Worker() {
+  TraceRegistry::instance().release(trace_ring);
+  Exclusive::release(exclusive);
+}
 
 void Worker::run() {
   adopt_thread(scheduler);
@@ -222,30 +226,22 @@ bool Worker::prepare(Actor* a) {
 
 // ---- waking ----
 
-bool Worker::wake(Ticket ticket) {
-  Actor* a = ActorTable::instance().find(ticket.index);
-  if (!a) return false;
+bool Worker::wake_among_many(Ticket ticket) {
+  Actor& a = ticket.actor();
   // acquire on success: pairs with publish_*; the actor's context is saved. release: what the waker
   // wrote is seen by the woken.
-  std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
   for (;;) {
-    if (wait_number(word) != ticket.wait) return false;
+    if (wait_number(word) != ticket.wait()) return false;
     const ActorState s = state(word);
-    std::uint64_t next;
-    if (s == ActorState::waiting) {
-      next = with_state(next_wait(word), ActorState::active);
-    } else if (s == ActorState::active) {
-      next = next_wait(word) | kWoken;
-    } else {
-      return false;
-    }
-    if (solo) {
-      a->word.store(next, std::memory_order_relaxed);
-    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
-                                              std::memory_order_relaxed)) {
+    if (s != ActorState::waiting && s != ActorState::active) return false;
+    const std::uint64_t next = s == ActorState::waiting
+                                   ? with_state(next_wait(word), ActorState::active)
+                                   : next_wait(word) | kWoken;
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
       continue;
-    }
-    if (s == ActorState::waiting) enqueue(a);
+    if (s == ActorState::waiting) enqueue(&a);
     return true;
   }
 }

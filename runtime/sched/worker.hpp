@@ -16,6 +16,7 @@
 #include "runtime/base/spinlock.hpp"
 #include "runtime/context/context.hpp"
 #include "runtime/sched/current.hpp"
+#include "runtime/sched/exclusive.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/timer/wheel.hpp"
 
@@ -68,7 +69,7 @@ class alignas(kCacheLine) Worker {
 
   // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this
   // worker's runtime.
-  bool wake(Ticket ticket);
+  bool wake(Ticket ticket) { return solo ? wake_alone(ticket) : wake_among_many(ticket); }
 
   // ---- timers: the owner or another worker that looks after this one's wheel ----
   void arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns);
@@ -84,6 +85,7 @@ class alignas(kCacheLine) Worker {
   RuntimeCore& runtime;
   const std::uint32_t index;
   const std::size_t trace_ring;
+  Exclusive* const exclusive;  // nullptr: this worker has nothing to itself
   const bool solo;
   Actor* current = nullptr;
   std::uint32_t in_runtime = 0;
@@ -127,7 +129,26 @@ class alignas(kCacheLine) Worker {
   Actor* pick_among_all();
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
+  bool wake_alone(Ticket ticket);
+  bool wake_among_many(Ticket ticket);
 };
+
+// No other thread writes the words of a solo runtime's actors.
+inline bool Worker::wake_alone(Ticket ticket) {
+  using namespace state_word;
+  Actor& a = ticket.actor();
+  const std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  if (wait_number(word) != ticket.wait()) return false;
+  const ActorState s = state(word);
+  if (s == ActorState::waiting) [[likely]] {
+    a.word.store(with_state(next_wait(word), ActorState::active), std::memory_order_relaxed);
+    ready.push(&a);
+    return true;
+  }
+  if (s != ActorState::active) return false;
+  a.word.store(next_wait(word) | kWoken, std::memory_order_relaxed);
+  return true;
+}
 
 // The opposite inside a section: user code that the runtime calls back.
 class OutsideSection {

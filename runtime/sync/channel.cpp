@@ -9,6 +9,7 @@
 
 #include <mutex>
 #include <new>
+#include <utility>
 
 namespace smarm {
 
@@ -29,6 +30,24 @@ void push(smarm_channel& c, Message* m) {
   Message* previous = c.tail.exchange(m, std::memory_order_seq_cst);
   previous->next.store(
       m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
+}
+
+// On the channel's own worker, inside. Empty is exact here: no sender is half-way.
+Message* take_alone(smarm_channel& c) {
+  Message* next = c.head->next.load(std::memory_order_relaxed);
+  if (!next) return nullptr;
+  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return std::exchange(c.head, next);  // now the stub: its payload was taken before
+}
+
+void recycle(Message* stub) {
+  if (stub->size) free_block(stub, stub->size);
+}
+
+// For an operation that follows the shared protocol.
+void share(smarm_channel& c) {
+  const Worker* w = current_worker();
+  c.ownership.revoke_unless(w ? w->exclusive : nullptr, &c);
 }
 
 // The message behind head, once its sender has linked it.
@@ -130,7 +149,7 @@ bool take(smarm_channel& c, void** payload) {
   }
   c.head = next;
   c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (head->size) free_block(head, head->size);
+  recycle(head);
   if (c.places) give_place(*c.places);
   *payload = next->payload();
   return true;
@@ -154,7 +173,7 @@ void drop_reference(smarm_channel& c) {
   const std::uint64_t before = c.references.fetch_sub(kOneReference, std::memory_order_acq_rel);
   if ((before & 0xffffffffu) != 1) return;
   drain(c);
-  if (c.head->size) free_block(c.head, c.head->size);
+  recycle(c.head);
   delete c.places;
   c.~smarm_channel();
   free_block(&c, sizeof c);
@@ -178,6 +197,25 @@ void free_message(void* payload) {
 }
 
 int send_message(smarm_channel& c, void* payload) {
+  Worker* w = current_worker();
+  if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
+    const bool gone = c.receiver_gone.load(std::memory_order_relaxed);
+    if (!gone) {
+      Message* m = Message::of(payload);
+      m->next.store(nullptr, std::memory_order_relaxed);
+      c.sent.store(c.sent.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      Message* previous = c.tail.load(std::memory_order_relaxed);
+      c.tail.store(m, std::memory_order_relaxed);
+      previous->next.store(m, std::memory_order_relaxed);
+    }
+    const std::uint64_t ticket = c.waiter.load(std::memory_order_relaxed);
+    Ownership::leave(w->exclusive);
+    if (gone) return SMARM_E_CLOSED;
+    if (ticket)
+      w->wake(Ticket::unpack(ticket));  // a receiver elsewhere would have shared the channel
+    return SMARM_OK;
+  }
+  share(c);
   if (c.places) {
     if (int status = take_place(c)) return status;
   }
@@ -191,6 +229,17 @@ int send_message(smarm_channel& c, void* payload) {
 }
 
 int try_receive_message(smarm_channel& c, void** payload) {
+  Worker* w = current_worker();
+  if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
+    Message* stub = take_alone(c);
+    const bool open = has_senders(c);
+    Ownership::leave(w->exclusive);
+    if (!stub) return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
+    recycle(stub);
+    *payload = c.head->payload();
+    return SMARM_OK;
+  }
+  share(c);
   if (take(c, payload)) return SMARM_OK;
   if (has_senders(c)) return SMARM_E_EMPTY;
   return take(c, payload) ? SMARM_OK
@@ -198,8 +247,6 @@ int try_receive_message(smarm_channel& c, void** payload) {
 }
 
 int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
-  int status = try_receive_message(c, payload);
-  if (status != SMARM_E_EMPTY) return status;
   Actor& self = *current_actor();
   if (self.dying) return SMARM_E_CLOSED;
   const std::uint64_t deadline =
@@ -207,14 +254,23 @@ int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
   for (;;) {
     const Ticket ticket = begin_wait(self);
-    c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
     Woken woken = Woken::by_ticket;
-    if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
+    Worker* w = current_worker();
+    if (c.ownership.enter(w->exclusive, &c)) [[likely]] {
+      const bool ready = c.head->next.load(std::memory_order_relaxed) || !has_senders(c);
+      c.waiter.store(ticket.pack(), std::memory_order_relaxed);
+      Ownership::leave(w->exclusive);
+      if (!ready) woken = wait(self, ticket, WaitKind::recv, deadline);
+    } else {
+      share(c);
+      c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
+      if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
+    }
     c.waiter.store(0,
                    std::memory_order_relaxed);  // relaxed: who reads the old ticket finds it used
                                                 // up, or leaves a mark that begin_wait clears
     if (woken == Woken::killed) return kKilled;
-    status = try_receive_message(c, payload);
+    const int status = try_receive_message(c, payload);
     if (status != SMARM_E_EMPTY) return status;
     if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
   }
@@ -222,6 +278,9 @@ int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
 
 int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns) {
   Actor& self = *current_actor();
+  for (std::size_t i = 0; i < n; ++i) {
+    if (channels[i]) share(*channels[i]);
+  }
   const std::uint64_t deadline =
       timeout_ns < 0 ? kNever
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
@@ -258,11 +317,13 @@ void add_sender(smarm_channel& c) {
   c.references.fetch_add(kOneSender + kOneReference, std::memory_order_relaxed);
 }  // relaxed: the caller holds one
 void drop_sender(smarm_channel& c) {
+  share(c);
   if (c.references.fetch_sub(kOneSender, std::memory_order_seq_cst) >> 32 == 1) wake_waiter(c);
   drop_reference(c);
 }
 
 void drop_receiver(smarm_channel& c) {
+  share(c);
   c.receiver_gone.store(true, std::memory_order_seq_cst);
   if (c.places) refuse_waiting_senders(*c.places);
   drain(c);

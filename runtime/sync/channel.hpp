@@ -16,7 +16,10 @@
 // 5. No lost wake-up: the receiver stores its ticket in `waiter`, then looks at tail; a sender
 // swaps tail, then looks at waiter; all four seq_cst, so one sees the other.
 //    A ticket that stays behind wakes nobody: its wait number is used up.
-// 6. `references` = live senders + receiver in the lower half, live senders in the upper. A sender
+// 6. Made by an actor of a runtime of one worker, a channel is that worker's alone until another
+// thread touches it: send and recv then need no locked instruction. Every other operation follows
+// the shared protocol, which is right in both cases.
+// 7. `references` = live senders + receiver in the lower half, live senders in the upper. A sender
 // that goes leaves the upper half first, wakes the receiver if it was the last, then the lower
 // half: the reference keeps the channel while the receiver is told.
 #pragma once
@@ -25,6 +28,7 @@
 
 #include "runtime/actor/actor.hpp"
 #include "runtime/base/spinlock.hpp"
+#include "runtime/sched/exclusive.hpp"
 
 #include <atomic>
 #include <cstddef>
@@ -74,6 +78,10 @@ struct Places {
 }  // namespace smarm
 
 struct smarm_channel {
+  explicit smarm_channel(smarm::Exclusive* owner) : ownership(owner) {}
+
+  smarm::Ownership ownership;
+
   // Constant after construction.
   smarm_drop drop = nullptr;
   smarm::Places* places = nullptr;  // bounded channels only
@@ -96,7 +104,8 @@ namespace smarm {
 void* alloc_message(std::size_t size);
 void free_message(void* payload);
 
-// Each in a section or on a foreign thread; kKilled as in park.hpp.
+// kKilled as in park.hpp. What may park is called in a section by actors: receive, select, and send
+// to a bounded channel.
 int send_message(smarm_channel& c, void* payload);
 int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload);
 int try_receive_message(smarm_channel& c, void** payload);

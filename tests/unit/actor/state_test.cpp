@@ -44,12 +44,20 @@ TEST_SUITE("actor state") {
     CHECK(state(with_state(w, ActorState::active)) == ActorState::active);
   }
 
-  TEST_CASE("a ticket survives packing, and none is index 0") {
-    const Ticket t{123456, 0xabcdef};
-    CHECK(Ticket::unpack(t.pack()).index == t.index);
-    CHECK(Ticket::unpack(t.pack()).wait == t.wait);
+  TEST_CASE("a ticket names a block and a wait number, in one word") {
+    ActorCache cache;
+    Actor* a = cache.take();
+    REQUIRE(a != nullptr);
+    for (std::uint32_t wait : {0u, 1u, 0x2bcdefu, 0x7fffffu}) {
+      const Ticket t(*a, wait);
+      CHECK(t);
+      CHECK(&Ticket::unpack(t.pack()).actor() == a);
+      CHECK(Ticket::unpack(t.pack()).wait() == wait);
+      CHECK(t.pack() > kJoinDetached);
+    }
     CHECK_FALSE(Ticket{});
-    CHECK(t);
+    a->word.store(with_state(a->word.load(), ActorState::done));
+    cache.give(a);
   }
 }
 

@@ -1,0 +1,68 @@
+// Exclusive use: what one worker touches alone, it touches without locked instructions; another
+// thread that comes to it first takes the exclusiveness away, once and for good.
+//
+// An object carries `owner`, the Exclusive of a worker. That worker enters before it uses the
+// object's fields plainly and leaves after; it enters again for every use. Whoever else wants the
+// object revokes first.
+//
+// 1. enter: store `inside`, then read `owner`. revoke: mark `owner`, then read `inside`. With a
+// full barrier between the two on both sides one sees the other (Dekker). The barrier of the side
+// that enters is free: revoke issues it on every CPU of the process with membarrier(2). (Asymmetric
+// fences, as in RCU and in biased locking: Kawachiya et al., 2002.)
+// 2. Nothing that blocks, calls back or switches happens between enter and leave.
+// 3. `owner` goes from an Exclusive to kRevoking to nullptr and never back.
+// 4. An Exclusive is recycled but never freed: a revoker may look at it after its worker has gone.
+//
+// Used in runtimes of one worker only: with several, actors and what they share wander between
+// workers, and a revocation costs some microseconds.
+#pragma once
+
+#include "runtime/base/sanitizer.hpp"
+
+#include <atomic>
+
+namespace smarm {
+
+struct Exclusive {
+  std::atomic<const void*> inside{nullptr};
+  Exclusive* next = nullptr;  // free ones
+
+  static Exclusive* claim();  // nullptr where the kernel has no membarrier
+  static void release(Exclusive* e);
+};
+
+class Ownership {
+ public:
+  explicit Ownership(Exclusive* owner) : owner_(owner) {}
+
+  // On e's worker. True: the caller is inside until leave(). False for nullptr.
+  bool enter(Exclusive* e, const void* object) const {
+    if (!e) return false;
+    e->inside.store(object, kOrder);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (owner_.load(kOrder) == e) [[likely]]
+      return true;
+    leave(e);
+    return false;
+  }
+  // release: pairs with the acquire in revoke; what was written inside is seen by whoever revoked.
+  static void leave(Exclusive* e) { e->inside.store(nullptr, std::memory_order_release); }
+
+  // Any thread, before it uses the object otherwise than inside; the owner's own worker may do that
+  // without (pass its Exclusive). Costs a load once it is done.
+  void revoke_unless(const Exclusive* mine, const void* object) {
+    const Exclusive* owner = owner_.load(std::memory_order_acquire);
+    if (owner && owner != mine) [[unlikely]]
+      revoke_slowly(object);
+  }
+
+ private:
+  // ThreadSanitizer knows nothing of membarrier: there both sides use sequential consistency.
+  static constexpr std::memory_order kOrder =
+      SMARM_TSAN ? std::memory_order_seq_cst : std::memory_order_relaxed;
+  void revoke_slowly(const void* object);
+
+  std::atomic<Exclusive*> owner_;
+};
+
+}  // namespace smarm
