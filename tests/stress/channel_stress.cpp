@@ -1,6 +1,9 @@
 // Storms of messages.
 #include "tests/stress/stress.hpp"
 
+#include <memory>
+#include <thread>
+
 using namespace stress;
 
 namespace {
@@ -39,6 +42,45 @@ TEST_SUITE("stress channel") {
       tx = {};
       CHECK(complete(rx, senders, each));
       check_all(actors);
+      CHECK(live == 0);
+    });
+  }
+
+  TEST_CASE("a thread of no runtime comes to a channel at any moment: nothing lost, order kept") {
+    storm([](Random& random) {
+      constexpr int kEach = 60;
+      std::atomic<int> live = 0;
+      std::atomic<smarm::Sender<Message>*> handed{nullptr};
+      std::atomic<bool> end = false;
+      smarm_runtime* runtime = smarm_runtime_current();
+      smarm_runtime_hold(runtime);  // a message of the stranger counts as something to come
+      std::thread stranger([&] {
+        Random own(99);
+        while (!end) {
+          const std::unique_ptr<smarm::Sender<Message>> tx(handed.exchange(nullptr));
+          if (!tx) std::this_thread::yield();
+          for (int spin = tx ? own.below(3000) : 0; spin > 0; --spin) smarm::check();
+          for (int i = 0; tx && i < kEach; ++i) (void)tx->send({1, i, Counted(live)});
+        }
+      });
+      int complete_rounds = 0;
+      const int rounds = scaled(1000);
+      for (int round = 0; round < rounds; ++round) {
+        auto [tx, rx] = smarm::channel<Message>();
+        handed = new smarm::Sender<Message>(tx);
+        auto local = smarm::spawn([tx = std::move(tx), &live, pause = random.below(8)] {
+          for (int i = 0; i < kEach; ++i) {
+            (void)tx.send({0, i, Counted(live)});
+            if (i % 8 == pause) smarm::yield_now();
+          }
+        });
+        complete_rounds += complete(rx, 2, kEach);
+        CHECK(local.join());
+      }
+      end = true;
+      stranger.join();
+      smarm_runtime_release(runtime);
+      CHECK(complete_rounds == rounds);
       CHECK(live == 0);
     });
   }
