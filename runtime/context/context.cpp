@@ -8,13 +8,14 @@
 
 namespace smarm {
 
-void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, void (*fn)(void*),
+void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, void* (*fn)(void*),
                   void* arg) {
   SMARM_ASSERT(reinterpret_cast<std::uintptr_t>(top) % 16 == 0);
   // At smarm_stack_start sp must be 16-byte aligned: its call pushes the return address that the
   // ABI expects.
   auto* frame = reinterpret_cast<SavedFrame*>(static_cast<char*>(top) - 16 - sizeof(SavedFrame));
   std::memset(static_cast<void*>(frame), 0, sizeof *frame);
+  frame->fresh = 1;
   frame->mxcsr = 0x1f80;  // the ABI's defaults: all exceptions masked, round to nearest
   frame->x87_control = 0x037f;
   frame->r12 = reinterpret_cast<void*>(fn);

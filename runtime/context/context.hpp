@@ -31,7 +31,7 @@ namespace smarm {
 struct SavedFrame {
   std::uint32_t mxcsr;
   std::uint16_t x87_control;
-  std::uint16_t unused;
+  std::uint16_t fresh;  // 1: nothing has run on this stack yet; smarm_stack_start takes r12 and r13
   void *r15, *r14, *r13, *r12, *rbx, *rbp;
   void (*return_address)();
 };
@@ -53,8 +53,9 @@ struct Context {
 
 // Prepares `context` so that resuming it calls fn(arg) on the stack that ends at `top` (16-byte
 // aligned; `bottom` is its lowest usable byte). The first thing fn does must be entered_context().
-// fn must not return.
-void make_context(Context& context, void* bottom, void* top, void (*fn)(void*), void* arg);
+// fn returns the sp of the context that goes on, its own stack being dead then; or it never returns
+// and ends by leave_context(), as it must under the sanitizers, which want to be told first.
+void make_context(Context& context, void* bottom, void* top, void* (*fn)(void*), void* arg);
 // Describes the calling thread's own stack, so that others can switch back to it.
 void adopt_thread(Context& context);
 // Gives back what the sanitizers hold for a context that will not be resumed.

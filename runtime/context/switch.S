@@ -9,9 +9,11 @@
 // Control words are loaded without looking whether they differ: reading back what stmxcsr has just stored costs 2.2 ns, loading an equal
 // value 0.3 (Zen 5). Storing MXCSR is 2.8 of the 5.8 ns that a switch takes; nothing tells cheaper whether an actor has changed it.
 //
-// The last instruction is `ret`. A return to another stack is mispredicted when the two stacks left through different calls; ours all leave through the one call in Worker::leave, so the
-// return-address predictor is right, here and in the callers' returns that follow. `pop; jmp` would leave one entry too many on the predictor's stack and make every
-// one of those returns miss: 40 ns a yield against 15 on the same machine in the same minute.
+// How a switch ends is chosen for the return-address predictor, which pairs every `ret` with a `call` whatever stack they run on:
+//   - to a suspended flow by `ret`: ours all leave through the one call in Worker::leave, so the address is the predicted one, and so are the returns that follow
+//     when both wait in the same function. `pop; jmp` would leave one entry too many and make every one of them miss: 40 ns a yield against 15.
+//   - to a fresh stack by `jmp`: the call that left stays predicted. When the new flow ends it goes on by `ret` in smarm_stack_start, its own calls and returns
+//     being balanced by then: a spawn and a join miss nothing. (With `ret` to the start and a jump at the end the joiner's five returns all missed.)
 
         .text
 
@@ -41,14 +43,17 @@ smarm_switch:
         pushq   %r15
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset %r15, 0
-        subq    $8, %rsp
+        pushq   $0                      // not fresh
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp              // the frame has the same shape there: the CFI above stays right
+.Lresume:
         ldmxcsr (%rsp)
         fldcw   4(%rsp)
+        cmpw    $0, 6(%rsp)
+        jne     .Lstart
         addq    $8, %rsp
         .cfi_adjust_cfa_offset -8
         popq    %r15
@@ -83,21 +88,11 @@ smarm_leave:
         .cfi_startproc
         .cfi_undefined %rip
         movq    %rdi, %rsp
-        ldmxcsr (%rsp)
-        fldcw   4(%rsp)
-        addq    $8, %rsp
-        popq    %r15
-        popq    %r14
-        popq    %r13
-        popq    %r12
-        popq    %rbx
-        popq    %rbp
-        popq    %rcx
-        jmp     *%rcx
+        jmp     .Lresume
         .cfi_endproc
         .size   smarm_leave, .-smarm_leave
 
-// The first frame of every stack: r12 is the function, r13 its argument. The unwinder and gdb stop here.
+// The first frame of every stack. r12 is the function, r13 its argument; what it returns is the sp to resume, and this stack is dead. The unwinder and gdb stop here.
         .globl  smarm_stack_start
         .hidden smarm_stack_start
         .type   smarm_stack_start, @function
@@ -105,10 +100,15 @@ smarm_leave:
 smarm_stack_start:
         .cfi_startproc
         .cfi_undefined %rip
+.Lstart:
+        movq    8+24(%rsp), %r12
+        movq    8+16(%rsp), %r13
+        addq    $64, %rsp               // all of the frame, so that rsp is aligned for a call
         xorl    %ebp, %ebp
         movq    %r13, %rdi
         callq   *%r12
-        ud2                             // the function must leave, not return
+        movq    %rax, %rsp
+        jmp     .Lresume
         .cfi_endproc
         .size   smarm_stack_start, .-smarm_stack_start
 

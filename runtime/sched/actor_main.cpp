@@ -64,7 +64,8 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   w.counters.exited.add();
 }
 
-[[noreturn]] void finish_actor(Actor& self, smarm_exit* exit) {
+// The actor has ended; its stack is freed by who goes on, whose context is returned.
+Context& finish_actor(Actor& self, smarm_exit* exit) {
   Worker& w = *current_worker();
   end_actor(self, exit, w);
   if (!self.abandoned) {
@@ -76,7 +77,7 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   self.context = Context{};
   w.current = nullptr;  // the block may be somebody else's from the next line on
   resolve_join(self, w);
-  w.leave_for_good();
+  return w.successor();
 }
 
 enum class Ended : std::uint8_t { normally, panicked, killed };
@@ -144,7 +145,7 @@ Actor* make_actor(Worker& w, const SpawnRequest& request) {
   return a;
 }
 
-void actor_main(void* arg) {
+void* actor_main(void* arg) {
   Actor& self = *static_cast<Actor*>(arg);
   entered_context(nullptr);
   current_worker()->finish_switch();
@@ -161,7 +162,9 @@ void actor_main(void* arg) {
   if (ended == Ended::killed) exit = make_killed_record(self.pid(), "killed");
   if (ended == Ended::panicked) copy_throw_trace(self, exit);
   self.abandoned = false;
-  finish_actor(self, exit);
+  Context& next = finish_actor(self, exit);
+  if constexpr (SMARM_ASAN || SMARM_TSAN) leave_context(next);
+  return next.sp;
 }
 
 void fail_unstarted(Actor& a, Worker& w, const char* reason) {
@@ -177,7 +180,7 @@ void fail_unstarted(Actor& a, Worker& w, const char* reason) {
 void abandon_self(Actor& self, smarm_exit* exit) {
   ++current_worker()->in_runtime;
   self.abandoned = true;
-  finish_actor(self, exit);
+  leave_context(finish_actor(self, exit));
 }
 
 void detach_actor(Actor& a) {

@@ -25,8 +25,9 @@ inline Actor* spawn_on(Worker& w, const SpawnRequest& request) {
   return a;
 }
 
-// The trampoline: catches everything that the entry throws. arg is the Actor.
-void actor_main(void* arg);
+// The trampoline: catches everything that the entry throws. arg is the Actor; returns the sp of who
+// goes on.
+void* actor_main(void* arg);
 
 // Ends an actor that never had a stack.
 void fail_unstarted(Actor& a, Worker& w, const char* reason);

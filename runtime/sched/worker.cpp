@@ -89,18 +89,17 @@ void Worker::leave(After how) {
   if (here->after != After::nothing) here->finish_switch();
 }
 
-void Worker::leave_for_good() {
-  current = nullptr;
+Context& Worker::successor() {
   Actor* next = pick();
   slice_start = 0;
   current = next;
-  if (next) {
-    counters.resumes.add();
-    *eh = next->eh;
-    leave_context(next->context);
+  if (!next) {
+    *eh = scheduler_eh;
+    return scheduler;
   }
-  *eh = scheduler_eh;
-  leave_context(scheduler);
+  counters.resumes.add();
+  *eh = next->eh;
+  return next->context;
 }
 
 void Worker::finish_switch() {

@@ -58,9 +58,8 @@ class alignas(kCacheLine) Worker {
   // ---- leaving a stack (current actor's thread, in a section) ----
   enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park, bury };
   void leave(After how);  // comes back when the actor is resumed, perhaps on another worker
-  [[noreturn]] void
-  leave_for_good();      // the current actor has ended; its stack is freed by the successor
-  void finish_switch();  // first thing on the other side
+  Context& successor();   // the current actor has ended (`current` is null): who goes on
+  void finish_switch();   // first thing on the other side
 
   // ---- making actors runnable (this thread, in a section) ----
   void enqueue(Actor* a);        // woken or yielding: to the tail

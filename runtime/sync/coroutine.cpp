@@ -39,7 +39,7 @@ void unwinding_swallowed(void* arg) {
   }
 }
 
-void coroutine_main(void* arg) {
+void* coroutine_main(void* arg) {
   auto& c = *static_cast<smarm_coroutine*>(arg);
 #if SMARM_ASAN
   __sanitizer_finish_switch_fiber(nullptr, &c.consumer.stack_bottom, &c.consumer.stack_size);
