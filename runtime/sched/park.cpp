@@ -22,7 +22,7 @@ Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadli
   w->arm_wait_timer(self, ticket, deadline_ns);
   self.waits_for = kind;
   w->counters.parks.add();
-  w->leave(Worker::After::publish_wait);
+  w->leave<Worker::After::publish_wait>();
   self.waits_for = WaitKind::none;
   const bool fired =
       !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
@@ -42,7 +42,7 @@ void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
   while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait()) {
     self.waits_for = kind;
     current_worker()->counters.parks.add();
-    current_worker()->leave(Worker::After::publish_wait);
+    current_worker()->leave<Worker::After::publish_wait>();
     self.waits_for = WaitKind::none;
   }
   self.word.fetch_and(~kHold, std::memory_order_acq_rel);
@@ -59,7 +59,7 @@ int park_current_actor(Actor& self) {
   Worker* w = current_worker();
   self.waits_for = WaitKind::park;
   w->counters.parks.add();
-  w->leave(Worker::After::publish_park);
+  w->leave<Worker::After::publish_park>();
   self.waits_for = WaitKind::none;
   return kill_pending(self) ? kKilled : SMARM_OK;
 }
@@ -67,7 +67,7 @@ int park_current_actor(Actor& self) {
 int yield_current_actor(Actor& self) {
   Worker* w = current_worker();
   w->counters.yields.add();
-  w->leave(Worker::After::queue);
+  w->leave<Worker::After::queue>();
   return kill_pending(self) ? kKilled : SMARM_OK;
 }
 

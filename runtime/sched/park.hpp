@@ -52,7 +52,7 @@ inline Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadl
   Worker* w = current_worker();
   self.waits_for = kind;
   w->counters.parks.add();
-  w->leave(Worker::After::publish_wait);
+  w->leave<Worker::After::publish_wait>();
   self.waits_for = WaitKind::none;
   return kill_pending(self) ? Woken::killed : Woken::by_ticket;
 }

@@ -29,7 +29,7 @@ void yield_implicitly(Worker& w) {
     ++w.in_runtime;
     w.ticks_left = 1;  // a timeslice has passed: timers and IO are due for a look
     w.counters.preempted_alloc.add();
-    w.leave(Worker::After::pin);
+    w.leave<Worker::After::pin>();
     --w.in_runtime;  // the same worker: it was pinned
   }
   errno = saved_errno;

@@ -61,30 +61,17 @@ void Worker::run() {
 
 // ---- leaving ----
 
-void Worker::leave(After how) {
-  Actor* self = current;
-  current = nullptr;  // what runs below runs for nobody
-  after_actor = self;
-  after = how;
-  // Alone, nobody can resume it before its registers are saved: all is done on this side.
-  if (solo) finish_switch();
-  Actor* next = pick();
-  slice_start = 0;
-  if (next == self || (!next && after == After::queue)) {  // yielded to nobody, or woken already
-    after = After::nothing;
-    current = self;
-    return;
-  }
+// Not inlined: all switches go through this one call (switch.S says why).
+[[gnu::noinline]] void Worker::hand_over(Actor* self, Actor* next) {
   current = next;
   self->eh = *eh;
   if (next) [[likely]] {
     counters.resumes.add();
     *eh = next->eh;
-    switch_context(self->context, next->context);
   } else {
     *eh = scheduler_eh;
-    switch_context(self->context, scheduler);
   }
+  switch_context(self->context, next ? next->context : scheduler);
   Worker* here = current_worker();
   if (here->after != After::nothing) here->finish_switch();
 }
@@ -103,37 +90,12 @@ Context& Worker::successor() {
 }
 
 void Worker::finish_switch() {
-  switch (std::exchange(after, After::nothing)) {
-    case After::nothing: break;
-    case After::queue: enqueue(after_actor); break;
-    case After::pin:
-      after_actor->wait_value = ready.end_position();
-      pinned.push(after_actor);
-      break;
-    case After::publish_wait: publish_wait(after_actor); break;
-    case After::publish_park: publish_park(after_actor); break;
-    case After::bury:
-      stacks.release(dead_stack);
-      forget_context(dead_context);
-      break;
-  }
-}
-
-// The actor's stack is left: from here on a waker may have it. release: publishes what the actor
-// wrote before; pairs with the acquire in wake.
-void Worker::publish_wait(Actor* a) {
-  std::uint64_t word = a->word.load(std::memory_order_relaxed);
-  for (;;) {
-    const bool stay = (word & kWoken) || ((word & kKill) && !(word & kHold));
-    const std::uint64_t next = stay ? word & ~kWoken : with_state(word, ActorState::waiting);
-    if (solo) {
-      a->word.store(next, std::memory_order_relaxed);
-    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
-                                              std::memory_order_relaxed)) {
-      continue;
-    }
-    if (stay) enqueue(a);
-    return;
+  const After how = std::exchange(after, After::nothing);
+  if (how == After::bury) {
+    stacks.release(dead_stack);
+    forget_context(dead_context);
+  } else {
+    finish(how, after_actor);
   }
 }
 
@@ -156,10 +118,7 @@ void Worker::publish_park(Actor* a) {
 
 // ---- queues ----
 
-void Worker::enqueue(Actor* a) {
-  ready.push(a);
-  if (!solo && ready.ring_size() >= 2) runtime.share(*this);
-}
+void Worker::share() { runtime.share(*this); }
 
 void Worker::enqueue_fresh(Actor* a) {
   if (!fresh.push(a)) [[unlikely]] {
@@ -172,18 +131,6 @@ void Worker::enqueue_fresh(Actor* a) {
     SMARM_ASSERT(fresh.push(a));
   }
   if (!solo && fresh.size() >= 2) runtime.share(*this);
-}
-
-Actor* Worker::pick() {
-  if (--ticks_left == 0) [[unlikely]]
-    maintain();
-  if (fresh.size() == 0 && pinned.empty()) [[likely]] {
-    Actor* a = ready.pop();
-    if (!a || a->stack) [[likely]]
-      return a;
-    if (prepare(a)) return a;
-  }
-  return pick_among_all();
 }
 
 // First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so

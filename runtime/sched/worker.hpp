@@ -57,12 +57,16 @@ class alignas(kCacheLine) Worker {
 
   // ---- leaving a stack (current actor's thread, in a section) ----
   enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park, bury };
-  void leave(After how);  // comes back when the actor is resumed, perhaps on another worker
-  Context& successor();   // the current actor has ended (`current` is null): who goes on
-  void finish_switch();   // first thing on the other side
+  template <After how>
+  void leave();          // comes back when the actor is resumed, perhaps on another worker
+  Context& successor();  // the current actor has ended (`current` is null): who goes on
+  void finish_switch();  // first thing on the other side
 
   // ---- making actors runnable (this thread, in a section) ----
-  void enqueue(Actor* a);        // woken or yielding: to the tail
+  void enqueue(Actor* a) {  // woken or yielding: to the tail
+    ready.push(a);
+    if (!solo && ready.ring_size() >= 2) share();
+  }
   void enqueue_fresh(Actor* a);  // spawned: runs before older ones
   bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
 
@@ -126,11 +130,83 @@ class alignas(kCacheLine) Worker {
  private:
   bool prepare(Actor* a);
   Actor* pick_among_all();
+  void hand_over(Actor* self, Actor* next);
+  void share();
+  void finish(After how, Actor* a);
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
   bool wake_alone(Ticket ticket);
   bool wake_among_many(Ticket ticket);
 };
+
+inline Actor* Worker::pick() {
+  if (--ticks_left == 0) [[unlikely]]
+    maintain();
+  if (fresh.size() == 0 && pinned.empty()) [[likely]] {
+    Actor* a = ready.pop();
+    if (!a || a->stack) [[likely]]
+      return a;
+    if (prepare(a)) return a;
+  }
+  return pick_among_all();
+}
+
+// The actor is off its stack, or nobody can resume it before it is. From here on a waker may have
+// it. release: publishes what the actor wrote before; pairs with the acquire in wake.
+inline void Worker::publish_wait(Actor* a) {
+  using namespace state_word;
+  std::uint64_t word = a->word.load(std::memory_order_relaxed);
+  for (;;) {
+    const bool stay = (word & kWoken) || ((word & kKill) && !(word & kHold));
+    const std::uint64_t next = stay ? word & ~kWoken : with_state(word, ActorState::waiting);
+    if (solo) {
+      a->word.store(next, std::memory_order_relaxed);
+    } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)) {
+      continue;
+    }
+    if (stay) [[unlikely]]
+      enqueue(a);
+    return;
+  }
+}
+
+inline void Worker::finish(After how, Actor* a) {
+  switch (how) {
+    case After::queue: enqueue(a); break;
+    case After::pin:
+      a->wait_value = ready.end_position();
+      pinned.push(a);
+      break;
+    case After::publish_wait: publish_wait(a); break;
+    case After::publish_park: publish_park(a); break;
+    case After::nothing:
+    case After::bury: break;
+  }
+}
+
+template <Worker::After how>
+void Worker::leave() {
+  Actor* self = current;
+  current = nullptr;  // what runs below runs for nobody
+  slice_start = 0;
+  Actor* next;
+  if (solo) {  // nobody can resume it before its registers are saved: all is done on this side
+    finish(how, self);
+    next = pick();
+  } else {
+    after_actor = self;
+    after = how;
+    next = pick();
+    if (!next && how == After::queue) next = self;
+  }
+  if (next == self) [[unlikely]] {  // yielded to nobody, or woken already
+    after = After::nothing;
+    current = self;
+    return;
+  }
+  hand_over(self, next);
+}
 
 // No other thread writes the words of a solo runtime's actors.
 inline bool Worker::wake_alone(Ticket ticket) {
