@@ -273,9 +273,13 @@ int Daemon::run() {
                 std::string("the supervisor failed: ") + e.what(), {{"reason", e.what()}});
     exit = kExitCannotStart;
   }
+  // While smarmd-service still has the last word. After them only the log is left to end, which
+  // gives up by itself.
   watch_.reset();
   control_.reset();
   metrics_.reset();
+  backend_.reset();
+  runtime_.reset();
   if (exit == kExitOk) logger_.log(Level::info, events::kDaemonStopped, "smarmd has stopped", {});
   return exit;
 }

@@ -1,6 +1,7 @@
 #include "daemon/log/logger.hpp"
 
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -8,6 +9,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -210,10 +212,8 @@ Logger::~Logger() {
   const bool ended =
       state_->progress.wait_for(lock, state_->options.stop_timeout, [&] { return state_->ended; });
   lock.unlock();
-  if (!ended) {
-    emergency("the log could not be written out in time; its last records are lost");
-    thread.detach();
-  }
+  // Without a word: it would go where the log thread is stuck.
+  if (!ended) thread.detach();
 }
 
 void Logger::log(Level level, std::string_view event, std::string text, Fields fields) {
@@ -262,13 +262,18 @@ LoggerStats Logger::stats() const {
   return out;
 }
 
+// A pipe that poll() calls writable takes PIPE_BUF bytes at once. One that is full, because nobody
+// reads it, must not hold up the end of the process.
 void Logger::emergency(std::string_view text) noexcept {
   constexpr std::string_view kPrefix = "smarmd: ", kEnd = "\n";
+  text = text.substr(0, PIPE_BUF - kPrefix.size() - kEnd.size());
   const iovec parts[] = {{const_cast<char*>(kPrefix.data()), kPrefix.size()},
                          {const_cast<char*>(text.data()), text.size()},
                          {const_cast<char*>(kEnd.data()), kEnd.size()}};
   const int saved = errno;
-  [[maybe_unused]] const ssize_t ignored = ::writev(STDERR_FILENO, parts, 3);
+  pollfd out{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&out, 1, 0) == 1 && (out.revents & POLLOUT)) [[maybe_unused]]
+    const ssize_t ignored = ::writev(STDERR_FILENO, parts, 3);
   errno = saved;
 }
 

@@ -69,8 +69,8 @@ class Logger {
   bool flush(std::chrono::milliseconds deadline);
   LoggerStats stats() const;
 
-  // [any, signal handlers too] Writes one line to stderr at once, past the queue. For the end of
-  // the process.
+  // [any, signal handlers too] Writes one line, at most PIPE_BUF bytes, to stderr at once, past the
+  // queue. For the end of the process. A stderr that takes nothing gets nothing.
   static void emergency(std::string_view text) noexcept;
 
  private:

@@ -46,13 +46,15 @@ struct Child {
     envp.push_back(nullptr);
   }
 
-  // `passed`, when it is a descriptor, becomes the child's number 3.
-  pid_t spawn(const fs::path& out, const fs::path& err, int passed = -1) {
+  // `passed`, when it is a descriptor, becomes the child's number 3; `errors` its stderr, in place
+  // of the file.
+  pid_t spawn(const fs::path& out, const fs::path& err, int passed = -1, int errors = -1) {
     posix_spawn_file_actions_t files;
     ::posix_spawn_file_actions_init(&files);
     ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (errors >= 0) ::posix_spawn_file_actions_adddup2(&files, errors, 2);
     if (passed >= 0) ::posix_spawn_file_actions_adddup2(&files, passed, 3);
     pid_t pid = -1;
     const int error = ::posix_spawn(&pid, argv[0], &files, nullptr, argv.data(), envp.data());
@@ -159,7 +161,7 @@ void DaemonProcess::write_config_text(std::string_view text) const {
 }
 
 void DaemonProcess::start(const std::vector<std::string>& more,
-                          const std::map<std::string, std::string>& environment) {
+                          const std::map<std::string, std::string>& environment, int errors) {
   REQUIRE_FALSE(running());
   if (!fs::exists(config_file())) write_config();
   std::vector<std::string> arguments = {SMARMD_PROGRAM, "--config", config_file().native()};
@@ -167,7 +169,7 @@ void DaemonProcess::start(const std::vector<std::string>& more,
   std::map<std::string, std::string> all = environment;
   all.emplace("NOTIFY_SOCKET", (directory_ / "notify.sock").native());
   exit_.reset();
-  pid_ = Child(std::move(arguments), all).spawn(directory_ / "log", directory_ / "log");
+  pid_ = Child(std::move(arguments), all).spawn(directory_ / "log", directory_ / "log", -1, errors);
 }
 
 void DaemonProcess::start_activated(int socket, const std::string& name) {
@@ -191,7 +193,7 @@ void DaemonProcess::start_ready(const std::vector<std::string>& more,
 }
 
 bool DaemonProcess::running() {
-  notifications();  // as the service manager would: a full socket blocks who notifies
+  if (reads_notifications) notifications();
   if (pid_ > 0 && !exit_) exit_ = try_wait(pid_);
   return pid_ > 0 && !exit_;
 }

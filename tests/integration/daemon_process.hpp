@@ -47,13 +47,15 @@ class DaemonProcess {
   DaemonProcess& operator=(const DaemonProcess&) = delete;
   ~DaemonProcess();  // kills what still runs
 
-  Json config;  // what start() and write_config() write
+  Json config;                      // what start() and write_config() write
+  bool reads_notifications = true;  // as a service manager does; false: it is wedged
   void write_config() const;
   void write_config_text(std::string_view text) const;
 
-  // Starts the daemon; the second form waits for its `daemon.ready`.
+  // Starts the daemon; the second form waits for its `daemon.ready`. `errors`, when it is a
+  // descriptor, is the daemon's stderr in place of the log file.
   void start(const std::vector<std::string>& more_arguments = {},
-             const std::map<std::string, std::string>& environment = {});
+             const std::map<std::string, std::string>& environment = {}, int errors = -1);
   void start_ready(const std::vector<std::string>& more_arguments = {},
                    const std::map<std::string, std::string>& environment = {});
   // Starts the daemon as a service manager does that passes it a listening socket under that name.

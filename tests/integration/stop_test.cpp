@@ -1,8 +1,12 @@
 // The shutdown.
 #include "tests/integration/daemon_process.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
+#include <string>
 
 using namespace integration;
 
@@ -80,6 +84,21 @@ TEST_SUITE("stop") {
     d.wait_log("plugin.log", {{"plugin", "unstoppable"}});
     CHECK(d.stop() == 0);
     CHECK(d.log_text().find("daemon.stuck") != std::string::npos);
+  }
+
+  TEST_CASE("a stderr that is full and that nobody reads does not hold up the end") {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+    const std::string page(4096, 'x');
+    while (::write(ends[1], page.data(), page.size()) > 0) {
+    }
+    REQUIRE(::fcntl(ends[1], F_SETFL, 0) == 0);
+    DaemonProcess d;
+    d.start({}, {}, ends[1]);
+    ::close(ends[1]);
+    d.wait_notification("READY=1");
+    CHECK(d.stop() == 0);
+    ::close(ends[0]);
   }
 
   TEST_CASE("SIGTERM during the start ends it") {

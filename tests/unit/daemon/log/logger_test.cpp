@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <map>
 #include <thread>
 
@@ -211,6 +213,31 @@ TEST_CASE("logger: its end does not hang on a sink that takes nothing") {
   CHECK(std::chrono::steady_clock::now() - start < 10s);
   ::shutdown(stream.writer.get(),
              SHUT_RDWR);  // the thread that was left behind ends: its write fails
+}
+
+TEST_CASE("logger: an emergency line does not wait for a stderr that is full") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  const UniqueFd reader(ends[0]), writer(ends[1]);
+  const std::string page(4096, 'x');
+  while (::write(writer.get(), page.data(), page.size()) > 0) {
+  }
+  REQUIRE(::fcntl(writer.get(), F_SETFL, 0) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(writer.get(), STDERR_FILENO);
+    Logger::emergency("nobody reads this");
+    ::_exit(0);
+  }
+  REQUIRE(child > 0);
+  int status = -1;
+  const bool ended = test::eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; });
+  if (!ended) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+  CHECK(ended);
+  CHECK(status == 0);
 }
 
 TEST_CASE("logger: what a broken sink takes is counted as lost, and nothing else happens") {
