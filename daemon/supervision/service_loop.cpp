@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -19,6 +20,9 @@ namespace smarmd {
 namespace {
 
 using std::chrono::milliseconds;
+
+// How long the end waits for a service manager that is behind.
+constexpr milliseconds kLastNotes{1000};
 
 sigset_t service_signals() {
   sigset_t set;
@@ -60,7 +64,8 @@ ServiceLoop::ServiceLoop(ServiceCallbacks callbacks, plugin::UniqueFd signals,
     : callbacks_(std::move(callbacks)),
       signals_(std::move(signals)),
       wake_(std::move(wake)),
-      watchdog_(watchdog_interval_of_environment()) {}
+      watchdog_(watchdog_interval_of_environment()),
+      notify_(std::getenv("NOTIFY_SOCKET")) {}
 
 ServiceLoop::~ServiceLoop() {
   thread_.request_stop();
@@ -87,7 +92,7 @@ void ServiceLoop::take_posts() {
   for (Post* post = posts_.take_all(); post;) {
     const std::unique_ptr<Post> owner(post);
     post = post->next;
-    if (!owner->message.empty()) ::sd_notify(0, owner->message.c_str());
+    if (!owner->message.empty()) notify_.push(std::move(owner->message));
     if (owner->end_by) end_by_ = owner->end_by;
   }
 }
@@ -109,7 +114,17 @@ void ServiceLoop::feed_watchdog(Clock::time_point now) {
   if (!watchdog_ || now < next_feed_) return;
   next_feed_ = now + *watchdog_;
   const std::uint64_t beat = callbacks_.heartbeat();
-  if (std::exchange(last_beat_, beat) != beat) ::sd_notify(0, "WATCHDOG=1");
+  if (std::exchange(last_beat_, beat) != beat) notify_.push("WATCHDOG=1");
+}
+
+// A manager that reads gets all of it; one that does not must not hold up the end.
+void ServiceLoop::send_last_notes() {
+  const auto end = Clock::now() + kLastNotes;
+  while (notify_.waiting() && Clock::now() < end) {
+    pollfd writable{notify_.fd(), POLLOUT, 0};
+    (void)::poll(&writable, 1, 50);
+    notify_.send_waiting();
+  }
 }
 
 int ServiceLoop::poll_timeout(Clock::time_point now) const {
@@ -122,10 +137,13 @@ int ServiceLoop::poll_timeout(Clock::time_point now) const {
 
 void ServiceLoop::run(std::stop_token token) {
   while (!token.stop_requested()) {
-    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    (void)::poll(fds, 2, poll_timeout(Clock::now()));
+    pollfd fds[] = {{signals_.get(), POLLIN, 0},
+                    {wake_.get(), POLLIN, 0},
+                    {notify_.waiting() ? notify_.fd() : -1, POLLOUT, 0}};
+    (void)::poll(fds, 3, poll_timeout(Clock::now()));
     std::uint64_t count = 0;
     if (fds[1].revents) (void)!::read(wake_.get(), &count, sizeof count);
+    if (fds[2].revents) notify_.send_waiting();
     take_posts();
     take_signals();
     const auto now = Clock::now();
@@ -136,6 +154,7 @@ void ServiceLoop::run(std::stop_token token) {
     }
   }
   take_posts();
+  send_last_notes();
 }
 
 }  // namespace smarmd

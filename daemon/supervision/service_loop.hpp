@@ -1,14 +1,15 @@
 // ServiceLoop: the thread that talks to whoever runs the daemon. Signals come in, sd_notify
 // messages go out, and it sees to it that the process ends.
 //
-// It never waits for an actor, so it answers when every worker is wedged: the watchdog is fed only
-// while the supervisor's heartbeat moves, and a shutdown that overruns its time ends the process
-// all the same. Threads: block_service_signals() once on the main thread before any other thread
-// starts; notify() and end_by() from any thread or actor.
+// It never waits for an actor or for the service manager, so it answers when every worker is
+// wedged: the watchdog is fed only while the supervisor's heartbeat moves, and a shutdown that
+// overruns its time ends the process all the same. Threads: block_service_signals() once on the
+// main thread before any other thread starts; notify() and end_by() from any thread or actor.
 #pragma once
 
 #include "daemon/log/mpsc_list.hpp"
 #include "daemon/plugin/unique_fd.hpp"
+#include "daemon/supervision/notify_socket.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -42,7 +43,8 @@ class ServiceLoop {
       ServiceCallbacks callbacks);
   ServiceLoop(const ServiceLoop&) = delete;
   ServiceLoop& operator=(const ServiceLoop&) = delete;
-  ~ServiceLoop();  // sends what is queued, then ends the thread
+  // Sends what is queued, for a second at most, then ends the thread.
+  ~ServiceLoop();
 
   // Queues an sd_notify message ("READY=1\nSTATUS=..."). Never waits.
   void notify(std::string message);
@@ -65,6 +67,7 @@ class ServiceLoop {
   void take_posts();
   void take_signals();
   void feed_watchdog(Clock::time_point now);
+  void send_last_notes();
   int poll_timeout(Clock::time_point now) const;
 
   const ServiceCallbacks callbacks_;
@@ -72,6 +75,7 @@ class ServiceLoop {
   const std::optional<std::chrono::milliseconds> watchdog_;
   MpscList<Post> posts_;
   // The loop's thread only:
+  NotifySocket notify_;
   bool stop_seen_ = false;
   std::uint64_t last_beat_ = 0;
   Clock::time_point next_feed_{};

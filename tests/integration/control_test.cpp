@@ -150,6 +150,18 @@ TEST_SUITE("control") {
               all, [](const std::string& n) { return n.find("STOPPING=1") != n.npos; }) == 1);
   }
 
+  TEST_CASE("a service manager that reads nothing keeps the daemon from nothing") {
+    DaemonProcess d;
+    d.reads_notifications = false;
+    d.start_ready();
+    for (int i = 0; i < 10; ++i) CHECK(d.ctl({"reload"}).exit == 0);  // two messages each
+    d.signal(SIGHUP);
+    d.wait_log("config.reloaded", {}, 11);
+    CHECK(d.stop() == 0);
+    CHECK(d.logged("daemon.stuck").empty());
+    CHECK(d.logged("daemon.stopped").size() == 1);
+  }
+
   TEST_CASE(
       "the watchdog is fed while workers make progress, and not while a loop holds the only one") {
     DaemonProcess d;

@@ -1,67 +1,71 @@
 #include "daemon/supervision/service_loop.hpp"
 
+#include "tests/unit/daemon/supervision/service_manager.hpp"
+
 #include <doctest/doctest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace smarmd;
 using namespace std::chrono_literals;
+using test::eventually;
+using test::ServiceManager;
 
 namespace {
 
-template <class Done>
-bool soon(Done done) {
-  const auto end = std::chrono::steady_clock::now() + 20s;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
+constexpr auto kInterval = 100ms;  // half of the watchdog's time
 
-// The service manager's side of sd_notify; the environment names it while it lives.
-class Manager {
+// The environment of a service: nothing but what the test says, whoever runs it.
+class Environment {
  public:
-  Manager() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "smarmd-notify-XXXXXX").native();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    directory_ = pattern;
-    fd_ = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string path = (directory_ / "s").native();
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    REQUIRE(::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  explicit Environment(const char* notify_socket = nullptr, const char* watchdog_usec = nullptr) {
+    for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) {
+      const char* value = std::getenv(name);
+      before_.emplace_back(name, value ? std::optional<std::string>(value) : std::nullopt);
+      ::unsetenv(name);
+    }
+    if (notify_socket) ::setenv("NOTIFY_SOCKET", notify_socket, 1);
+    if (watchdog_usec) ::setenv("WATCHDOG_USEC", watchdog_usec, 1);
   }
-  ~Manager() {
-    ::unsetenv("NOTIFY_SOCKET");
-    ::unsetenv("WATCHDOG_USEC");
-    ::close(fd_);
-    std::filesystem::remove_all(directory_);
-  }
-  const std::vector<std::string>& received() {
-    char buffer[512];
-    for (ssize_t n; (n = ::recv(fd_, buffer, sizeof buffer, 0)) >= 0;)
-      all_.emplace_back(buffer, static_cast<std::size_t>(n));
-    return all_;
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() {
+    for (const auto& [name, value] : before_) {
+      if (value) {
+        ::setenv(name.c_str(), value->c_str(), 1);
+      } else {
+        ::unsetenv(name.c_str());
+      }
+    }
   }
 
  private:
-  std::filesystem::path directory_;
-  int fd_ = -1;
-  std::vector<std::string> all_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
+
+// SIGTERM and the others wait for the loop, as in the daemon.
+class Signals {
+ public:
+  Signals() {
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &before_);
+    block_service_signals();
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  ~Signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
 };
 
 struct Seen {
@@ -82,60 +86,84 @@ struct Seen {
 }  // namespace
 
 TEST_CASE("the first SIGTERM or SIGINT is a stop, further ones are kills, SIGHUP is a reload") {
-  sigset_t before;
-  ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
-  block_service_signals();
+  const Signals signals;
+  const Environment environment;
   Seen seen;
   {
     const auto loop = seen.start();
     ::kill(::getpid(), SIGHUP);
-    CHECK(soon([&] { return seen.reloads == 1; }));
+    CHECK(eventually([&] { return seen.reloads == 1; }));
     ::kill(::getpid(), SIGTERM);
-    CHECK(soon([&] { return seen.stops == 1; }));
+    CHECK(eventually([&] { return seen.stops == 1; }));
     ::kill(::getpid(), SIGTERM);
-    CHECK(soon([&] { return seen.kills == 1; }));
+    CHECK(eventually([&] { return seen.kills == 1; }));
     ::kill(::getpid(), SIGINT);
-    CHECK(soon([&] { return seen.kills == 2; }));
+    CHECK(eventually([&] { return seen.kills == 2; }));
   }
   CHECK(seen.stops == 1);
   CHECK(seen.reloads == 1);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 TEST_CASE("notifications arrive in order, the queued ones too when the loop ends") {
-  Manager manager;
+  ServiceManager manager;
+  const Environment environment(manager.address().c_str());
+  Seen seen;
+  std::vector<std::string> sent;
+  {
+    const auto loop = seen.start();
+    for (int i = 0; i < 4; ++i) loop->notify(sent.emplace_back("STATUS=" + std::to_string(i)));
+  }
+  CHECK(manager.received() == sent);
+}
+
+TEST_CASE("a manager that reads nothing keeps the loop neither from signals nor from its end") {
+  ServiceManager manager;
+  const Signals signals;
+  const Environment environment(manager.address().c_str());
   Seen seen;
   {
     const auto loop = seen.start();
-    for (int i = 0; i < 8; ++i) loop->notify("STATUS=" + std::to_string(i));
+    for (int i = 0; i < 100; ++i) {
+      loop->notify("RELOADING=1");
+      loop->notify("READY=1\nSTATUS=" + std::to_string(i));
+    }
+    ::kill(::getpid(), SIGTERM);
+    CHECK(eventually([&] { return seen.stops == 1; }));
+    loop->notify("STOPPING=1");
+    loop->end_by(1ms);
+    CHECK(eventually([&] { return seen.overdue == 1; }));
+    // It reads again, and hears how things stand.
+    CHECK(eventually([&] {
+      const auto& all = manager.received();
+      return !all.empty() && all.back() == "STOPPING=1";
+    }));
+    const auto& all = manager.received();
+    CHECK(std::ranges::count(all, "READY=1\nSTATUS=99") == 1);
   }
-  const auto all = manager.received();
-  REQUIRE(all.size() == 8);
-  for (int i = 0; i < 8; ++i)
-    CHECK(all[static_cast<std::size_t>(i)] == "STATUS=" + std::to_string(i));
 }
 
 TEST_CASE("the watchdog is fed while the heart beats and not when it stands still") {
-  Manager manager;
-  ::setenv("WATCHDOG_USEC", "20000", 1);
+  ServiceManager manager;
+  const Environment environment(manager.address().c_str(), "200000");
   Seen seen;
   const auto loop = seen.start();
-  REQUIRE(loop->watchdog_interval() == 10ms);
-  CHECK(soon([&] {
+  REQUIRE(loop->watchdog_interval() == kInterval);
+  CHECK(eventually([&] {
     ++seen.beat;
     return manager.received().size() >= 3;
   }));
-  // Ten intervals without a beat: at most the last one is still to be told.
+  // Five intervals without a beat: at most the last one is still to be told.
   const std::size_t fed = manager.received().size();
-  std::this_thread::sleep_for(100ms);
+  std::this_thread::sleep_for(5 * kInterval);
   CHECK(manager.received().size() <= fed + 1);
 }
 
-TEST_CASE("end_by calls overdue when the time is over, and a later call moves the limit") {
+TEST_CASE("end_by calls overdue when the time is over") {
+  const Environment environment;
   Seen seen;
   const auto loop = seen.start();
   CHECK_FALSE(loop->watchdog_interval().has_value());
   loop->end_by(1h);
   loop->end_by(1ms);
-  CHECK(soon([&] { return seen.overdue == 1; }));
+  CHECK(eventually([&] { return seen.overdue == 1; }));
 }
