@@ -10,10 +10,11 @@
 
 namespace smarmd {
 
-PluginContext::PluginContext(std::string plugin, std::string config, Logger& logger,
-                             Registry& registry, const Listeners& listeners)
+PluginContext::PluginContext(std::string plugin, std::string config, std::uint64_t group,
+                             Logger& logger, Registry& registry, const Listeners& listeners)
     : plugin_(std::move(plugin)),
       config_(std::move(config)),
+      group_(group),
       logger_(logger),
       registry_(registry),
       listeners_(listeners) {}
@@ -60,7 +61,8 @@ int PluginContext::listener(void* self, const char* name, std::size_t length) {
 
 int PluginContext::publish(void* self, const char* name, std::size_t length, smarm_pid pid) {
   try {
-    return of(self).registry_.publish({name, length}, smarm::Pid(pid)) ? 0 : -1;
+    PluginContext& c = of(self);
+    return c.registry_.publish({name, length}, smarm::Pid(pid), c.group_) ? 0 : -1;
   } catch (const std::bad_alloc&) {
     return -1;
   }

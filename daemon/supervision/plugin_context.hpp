@@ -11,6 +11,7 @@
 #include <smarm/plugin.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,8 +19,9 @@ namespace smarmd {
 
 class PluginContext {
  public:
-  PluginContext(std::string plugin, std::string config, Logger& logger, Registry& registry,
-                const Listeners& listeners);
+  // `group`: of the life's actors.
+  PluginContext(std::string plugin, std::string config, std::uint64_t group, Logger& logger,
+                Registry& registry, const Listeners& listeners);
   PluginContext(const PluginContext&) = delete;
   PluginContext& operator=(const PluginContext&) = delete;
 
@@ -41,6 +43,7 @@ class PluginContext {
 
   const std::string plugin_;
   const std::string config_;
+  const std::uint64_t group_;
   Logger& logger_;
   Registry& registry_;
   const Listeners& listeners_;

@@ -4,58 +4,45 @@
 
 #include <smarm/smarm.h>
 
-#include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace smarmd {
 
 Registry::Registry(Alive alive) : alive_(std::move(alive)) {}
 
-smarm::Pid Registry::holder(std::string_view name) const {
-  QuietLock lock(mutex_);
-  const auto at = names_.find(name);
-  return at == names_.end() ? smarm::ROOT_PID : at->second;
+void Registry::drop(Names::iterator name) {
+  groups_.erase({name->second.group, name->first});
+  names_.erase(name);
 }
 
-// Only while the name is still the dead actor's: meanwhile it may have been given anew.
-bool Registry::forget(std::string_view name, smarm::Pid dead) {
+bool Registry::publish(std::string_view name, smarm::Pid pid, std::uint64_t group) {
+  if (name.empty() || name.size() > kMaxName || pid == smarm::ROOT_PID) return false;
   QuietLock lock(mutex_);
-  const auto at = names_.find(name);
-  if (at == names_.end() || at->second != dead) return false;
-  names_.erase(at);
+  if (const auto at = names_.find(name); at != names_.end()) {
+    if (at->second.pid == pid) return true;
+    if (alive_(at->second.pid)) return false;
+    drop(at);
+  }
+  if (names_.size() >= kMaxNames) return false;
+  groups_.emplace(group, name);
+  names_.emplace(name, Holder{pid, group});
   return true;
 }
 
-bool Registry::publish(std::string_view name, smarm::Pid pid) {
-  if (name.empty() || name.size() > kMaxName || pid == smarm::ROOT_PID) return false;
-  // The look at the actor table stays outside the lock.
-  if (const smarm::Pid before = holder(name); before != smarm::ROOT_PID && before != pid) {
-    if (alive_(before)) return false;
-    forget(name, before);
-  }
-  std::string key(name);
-  QuietLock lock(mutex_);
-  if (names_.size() >= kMaxNames) return false;
-  const auto [at, fresh] = names_.try_emplace(std::move(key), pid);
-  return fresh || at->second == pid;
-}
-
 smarm::Pid Registry::lookup(std::string_view name) {
-  const smarm::Pid pid = holder(name);
-  if (pid == smarm::ROOT_PID || alive_(pid)) return pid;
-  forget(name, pid);
+  QuietLock lock(mutex_);
+  const auto at = names_.find(name);
+  if (at == names_.end()) return smarm::ROOT_PID;
+  if (alive_(at->second.pid)) return at->second.pid;
+  drop(at);
   return smarm::ROOT_PID;
 }
 
-void Registry::prune() {
-  std::vector<std::pair<std::string, smarm::Pid>> all;
-  {
-    QuietLock lock(mutex_);
-    all.assign(names_.begin(), names_.end());
-  }
-  for (const auto& [name, pid] : all) {
-    if (!alive_(pid)) forget(name, pid);
+void Registry::prune(std::uint64_t group) {
+  QuietLock lock(mutex_);
+  for (auto at = groups_.lower_bound({group, {}}); at != groups_.end() && at->first == group;) {
+    const auto name = names_.find((at++)->second);
+    if (name != names_.end() && !alive_(name->second.pid)) drop(name);
   }
 }
 
@@ -64,12 +51,6 @@ std::size_t Registry::size() const {
   return names_.size();
 }
 
-bool actor_lives(smarm::Pid pid) {
-  std::vector<smarm_actor_info> actors(smarm_actor_list(nullptr, 0) + 64);
-  actors.resize(std::min(actors.size(), smarm_actor_list(actors.data(), actors.size())));
-  return std::ranges::any_of(actors, [&](const smarm_actor_info& a) {
-    return smarm::Pid(a.pid) == pid && std::string_view(a.state) != "ended";
-  });
-}
+bool actor_lives(smarm::Pid pid) { return smarm_actor_alive(pid.raw()) != 0; }
 
 }  // namespace smarmd

@@ -130,8 +130,8 @@ void SupervisorActor::describe(std::string plugin, std::uint64_t group, std::vec
 }
 
 std::expected<smarm::Pid, std::string> SupervisorActor::start(const RootOrder& order) {
-  auto life = std::make_shared<PluginContext>(order.plugin, order.config, parts_.logger,
-                                              parts_.registry, parts_.listeners);
+  auto life = std::make_shared<PluginContext>(order.plugin, order.config, order.group,
+                                              parts_.logger, parts_.registry, parts_.listeners);
   auto root = std::make_unique<Root>(life, order.image->code->main());
   smarm_spawn_options options{};
   options.struct_size = sizeof options;
@@ -162,7 +162,7 @@ std::size_t SupervisorActor::actors_of(std::uint64_t group) {
 
 void SupervisorActor::forget(std::uint64_t group) {
   contexts_.erase(group);
-  parts_.registry.prune();
+  parts_.registry.prune(group);
 }
 
 void SupervisorActor::apply_config(const Config& next) {

@@ -162,6 +162,15 @@ int smarm_unpark(smarm_pid pid) {
   return status;
 }
 
+int smarm_actor_alive(smarm_pid pid) {
+  const Actor* a = ActorTable::instance().find(pid.index);
+  if (!a) return 0;
+  const std::uint64_t word = a->word.load(std::memory_order_acquire);
+  const ActorState s = state_word::state(word);
+  return state_word::generation(word) == pid.generation && s != ActorState::done &&
+         s != ActorState::free;
+}
+
 int smarm_kill(smarm_pid pid) {
   Section section(current_worker());
   return kill_pid(pid);

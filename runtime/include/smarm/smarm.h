@@ -143,9 +143,10 @@ smarm_pid smarm_actor_pid(const smarm_actor* handle); /* [any] */
 smarm_pid smarm_self(void); /* [any] {0, 0} outside an actor */
 int smarm_yield(void);      /* [actor, parks] to the tail of the run queue */
 int smarm_park(void); /* [actor, parks] until smarm_unpark; an unpark that came first is not lost */
-int smarm_unpark(smarm_pid); /* [any] SMARM_E_STALE when the actor has ended */
-int smarm_sleep(int64_t ns); /* [actor, parks] */
-void smarm_check(void);      /* [any] an explicit safe-point: may yield, unwinds a killed actor */
+int smarm_unpark(smarm_pid);          /* [any] SMARM_E_STALE when the actor has ended */
+int smarm_actor_alive(smarm_pid pid); /* [any] 1 while the actor lives */
+int smarm_sleep(int64_t ns);          /* [actor, parks] */
+void smarm_check(void); /* [any] an explicit safe-point: may yield, unwinds a killed actor */
 void smarm_tick(
     void); /* [any] what one allocation counts for; for languages without our operator new */
 void smarm_no_preempt_enter(void); /* [any] nests; implicit yields wait until the matching leave */

@@ -55,6 +55,9 @@ TEST_SUITE("public c api") {
     CHECK(smarm_sleep(1) == SMARM_E_NOT_ACTOR);
     CHECK(smarm_wait_readable(0, 0) == SMARM_E_NOT_ACTOR);
     CHECK(smarm_unpark({5, 5}) == SMARM_E_STALE);
+    CHECK(smarm_actor_alive({0, 0}) == 0);
+    CHECK(smarm_actor_alive({5, 5}) == 0);
+    CHECK(smarm_actor_alive({UINT32_MAX, 1}) == 0);
     CHECK(std::strlen(smarm_version()) > 0);
   }
 
@@ -69,6 +72,7 @@ TEST_SUITE("public c api") {
                   make_job([](void*) { throw std::string("thrown in C++"); }, nullptr, &dropped),
                   &handle, &pid) == SMARM_OK);
         CHECK(smarm_actor_pid(handle).index == pid.index);
+        CHECK(smarm_actor_alive(smarm_self()) == 1);
         smarm_exit* exit = nullptr;
         CHECK(smarm_join(handle, &exit) == SMARM_OK);
         REQUIRE(exit != nullptr);
@@ -78,6 +82,7 @@ TEST_SUITE("public c api") {
         smarm_exit_release(exit);
         CHECK(dropped == 0);
         CHECK(smarm_unpark(pid) == SMARM_E_STALE);
+        CHECK(smarm_actor_alive(pid) == 0);
       };
       CHECK(run_c(workers, body, nullptr) == SMARM_OK);
     });

@@ -25,7 +25,7 @@ struct Life {
     logger = std::make_unique<Logger>(
         LoggerOptions{.level = Level::info, .format = LogFormat::json, .fd = pipe[1]});
     listeners.emplace("web", pipe[0]);
-    context = std::make_unique<PluginContext>("p", R"({"a":1})", *logger, registry, listeners);
+    context = std::make_unique<PluginContext>("p", R"({"a":1})", 1, *logger, registry, listeners);
   }
   ~Life() {
     logger.reset();
