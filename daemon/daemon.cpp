@@ -108,6 +108,7 @@ class Daemon {
 
  private:
   std::expected<void, std::string> start();
+  std::expected<smarm::IoBackend, std::string> make_runtime();
   std::expected<void, std::string> start_servers();
   void start_watch();
   command::Scanned scan() const;
@@ -139,12 +140,12 @@ std::expected<void, std::string> Daemon::start() {
   auto store = plugin::ImageStore::open({.state_directory = config_.plugins.state_directory});
   if (!store) return std::unexpected("/plugins/state_directory: " + store.error());
   store_ = std::move(*store);
-  try {
-    runtime_.emplace(runtime_config(config_.runtime));
-  } catch (const std::exception& e) {
-    return std::unexpected(std::string("/runtime: ") + e.what());
-  }
-  backend_.emplace(config_, options_.config_file, board_, logger_, *runtime_, to_supervisor_);
+  const auto io_backend = make_runtime();
+  if (!io_backend) return std::unexpected("/runtime: " + io_backend.error());
+  Config shown = config_;
+  shown.runtime.io_backend = *io_backend;
+  backend_.emplace(std::move(shown), options_.config_file, board_, logger_, *runtime_,
+                   to_supervisor_);
   auto service =
       ServiceLoop::start({.stop = [this](ServiceLoop& loop) { order_stop(loop); },
                           .kill = [this](ServiceLoop& loop) { order_kill(loop); },
@@ -154,6 +155,24 @@ std::expected<void, std::string> Daemon::start() {
   if (!service) return std::unexpected(service.error());
   service_ = std::move(*service);
   return start_servers();
+}
+
+// The backend that it got: another one than epoll may be missing in this version or on this
+// machine.
+std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
+  RuntimeConfig wanted = config_.runtime;
+  for (;;) {
+    try {
+      runtime_.emplace(runtime_config(wanted));
+      return wanted.io_backend;
+    } catch (const std::exception& e) {
+      if (wanted.io_backend == smarm::IoBackend::epoll) return std::unexpected(e.what());
+      logger_.log(Level::warn, events::kIoFallback,
+                  std::string("/runtime/io_backend: ") + e.what() + "; smarmd goes on with epoll",
+                  {{"wanted", name_of(wanted.io_backend)}, {"reason", e.what()}});
+      wanted.io_backend = smarm::IoBackend::epoll;
+    }
+  }
 }
 
 std::expected<void, std::string> Daemon::start_servers() {

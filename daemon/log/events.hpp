@@ -37,6 +37,9 @@ inline constexpr std::string_view kConfigReloaded = "config.reloaded";
 inline constexpr std::string_view kConfigRefused = "config.refused";
 inline constexpr std::string_view kConfigNeedsRestart = "config.needs_restart";
 
+inline constexpr std::string_view kIoFallback =
+    "runtime.io_fallback";  // epoll was taken in place of the configured backend
+
 inline constexpr std::string_view kWatchFailed = "watch.failed";
 inline constexpr std::string_view kDirectoryMissing = "directory.missing";
 

@@ -76,10 +76,10 @@ void plugin_metrics(MetricsWriter& page, const std::vector<PluginSnapshot>& plug
 
 }  // namespace
 
-DaemonBackend::DaemonBackend(const Config& config, std::filesystem::path config_file,
+DaemonBackend::DaemonBackend(Config config, std::filesystem::path config_file,
                              const StatusBoard& board, const Logger& logger,
                              const smarm::Runtime& runtime, smarm::Sender<Command> supervisor)
-    : config_(config),
+    : config_(std::move(config)),
       config_file_(std::move(config_file)),
       board_(board),
       logger_(logger),

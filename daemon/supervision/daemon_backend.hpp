@@ -20,8 +20,8 @@ namespace smarmd {
 
 class DaemonBackend final : public ControlBackend {
  public:
-  // Everything outlives the backend. `config` is what the daemon started with.
-  DaemonBackend(const Config& config, std::filesystem::path config_file, const StatusBoard& board,
+  // Everything outlives the backend. `config` is what the daemon runs with since its start.
+  DaemonBackend(Config config, std::filesystem::path config_file, const StatusBoard& board,
                 const Logger& logger, const smarm::Runtime& runtime,
                 smarm::Sender<Command> supervisor);
 

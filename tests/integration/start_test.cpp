@@ -88,6 +88,19 @@ TEST_SUITE("start") {
                               [](const std::string& n) { return n.find("STOPPING=1") != n.npos; }));
   }
 
+  TEST_CASE("io_uring asked for: one warning, epoll is taken, and status shows what is real") {
+    DaemonProcess d;
+    d.config["runtime"]["io_backend"] = "io_uring";
+    d.start_ready();
+    const std::vector<Json> warned = d.logged("runtime.io_fallback", {{"wanted", "io_uring"}});
+    REQUIRE(warned.size() == 1);
+    CHECK(warned[0].at("level") == "warn");
+    CHECK(warned[0].at("message").get<std::string>().find("/runtime/io_backend") !=
+          std::string::npos);
+    CHECK(d.ctl({"--json", "status"}).json().at("result").at("io_backend") == "epoll");
+    CHECK(d.stop() == 0);
+  }
+
   TEST_CASE("READY comes after the plugins: a hanging one holds it up, and is told apart") {
     DaemonProcess d;
     d.install("steady");
