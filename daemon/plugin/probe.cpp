@@ -109,7 +109,7 @@ struct SpawnSettings {
 std::expected<pid_t, std::string> spawn_child(const std::filesystem::path& exe,
                                               const std::filesystem::path& file, int output) {
   const SpawnSettings settings(output);
-  std::string name = "smarmd", flag = "--probe", argument = file;
+  std::string name = "smarmd", flag = "--probe-child", argument = file;
   char* const arguments[] = {name.data(), flag.data(), argument.data(), nullptr};
   const auto environment = child_environment();
   pid_t pid = -1;

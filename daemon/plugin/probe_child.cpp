@@ -1,4 +1,4 @@
-// The child's side of the probe: what `smarmd --probe FILE` does.
+// The child's side of the probe: what `smarmd --probe-child FILE` does.
 #include "daemon/plugin/probe.hpp"
 #include "daemon/plugin/probe_report.hpp"
 #include "daemon/plugin/shared_object.hpp"

@@ -1,6 +1,7 @@
 // Files that are no good plugins: one clear line each, and nothing else stops running.
 #include "tests/integration/daemon_process.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 using namespace integration;
@@ -48,6 +49,23 @@ TEST_SUITE("bad_files") {
     CHECK(d.plugin("steady").at("pid") == neighbour);
     CHECK(d.plugin("wrong_abi").at("state") == "refused");
     CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE(
+      "--probe by hand says of each bad file, in one line and in time, what the daemon says") {
+    const Output good = run_program({SMARMD_PROGRAM, "--probe", fixture_file("steady").native()});
+    CHECK(good.exit == 0);
+    CHECK(good.out == "ok: steady 1.0.0\n");
+    for (const Case& c : kRefused) {
+      CAPTURE(c.fixture);
+      const std::string file = fixture_file(c.fixture).native();
+      const Output output = run_program({SMARMD_PROGRAM, "--probe", file});
+      CHECK(output.exit == 1);
+      CHECK(output.err.starts_with(file + ": "));
+      CHECK(output.err.find(c.says, file.size()) != std::string::npos);
+      CHECK(std::ranges::count(output.err, '\n') == 1);
+    }
+    CHECK(run_program({SMARMD_PROGRAM, "--probe", "/nonexistent.so"}).exit == 1);
   }
 
   TEST_CASE("what is no ELF file, empty or half-copied is refused, and the whole file starts") {

@@ -13,12 +13,12 @@ TEST_SUITE("start") {
     CHECK(version.out.starts_with("smarmd 0."));
     const Output help = run_program({SMARMD_PROGRAM, "--help"});
     CHECK(help.exit == 0);
-    for (const char* word :
-         {"SIGHUP", "Exit codes", "Examples", "--check-config", "/etc/smarmd/smarmd.json"}) {
+    for (const char* word : {"SIGHUP", "Exit codes", "Examples", "--check-config", "--probe",
+                             "/etc/smarmd/smarmd.json"}) {
       CAPTURE(word);
       CHECK(help.out.find(word) != std::string::npos);
     }
-    CHECK(help.out.find("--probe") == std::string::npos);
+    CHECK(help.out.find("--probe-child") == std::string::npos);
     CHECK(run_program({SMARMD_PROGRAM, "--nonsense"}).exit == 2);
     CHECK(run_program({SMARMD_PROGRAM, "--config"}).exit == 2);
   }
