@@ -93,7 +93,7 @@ void ServiceLoop::take_posts() {
     const std::unique_ptr<Post> owner(post);
     post = post->next;
     if (!owner->message.empty()) notify_.push(std::move(owner->message));
-    if (owner->end_by) end_by_ = owner->end_by;
+    if (owner->end_by) end_by_ = end_by_ ? std::min(*end_by_, *owner->end_by) : *owner->end_by;
   }
 }
 

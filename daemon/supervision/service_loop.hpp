@@ -48,7 +48,7 @@ class ServiceLoop {
 
   // Queues an sd_notify message ("READY=1\nSTATUS=..."). Never waits.
   void notify(std::string message);
-  // The process must end within that time from now; a later call moves the limit.
+  // The process must end within that time from now; a later call can only bring the limit nearer.
   void end_by(std::chrono::milliseconds from_now);
   // Half the service manager's watchdog time; nullopt when it does not watch.
   std::optional<std::chrono::milliseconds> watchdog_interval() const { return watchdog_; }

@@ -57,6 +57,22 @@ TEST_SUITE("stop") {
     CHECK(d.wait_exit() == 0);
   }
 
+  TEST_CASE("more SIGTERMs do not put the end off") {
+    DaemonProcess d;
+    d.config["runtime"]["shutdown_ms"] = 100;
+    d.install("unstoppable");
+    d.start_ready();
+    d.wait_log("plugin.log", {{"plugin", "unstoppable"}});
+    // The last word comes within 7.1 s; the plugin itself would end after two minutes.
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    d.signal(SIGTERM);
+    while (d.running() && std::chrono::steady_clock::now() < end) {
+      d.signal(SIGTERM);
+      ::usleep(500'000);
+    }
+    CHECK(d.wait_exit() == 0);
+  }
+
   TEST_CASE("what never comes to an end is named, and the daemon exits 0 all the same") {
     DaemonProcess d;
     d.config["runtime"]["shutdown_ms"] = 300;
