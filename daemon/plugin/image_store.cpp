@@ -3,6 +3,7 @@
 #include "daemon/plugin/text.hpp"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -166,7 +167,10 @@ std::expected<void, std::string> check_ownership(const fs::path& shown, const st
 }
 
 ImageStore::ImageStore(ImageStoreOptions options, fs::path directory, UniqueFd lock)
-    : options_(std::move(options)), directory_(std::move(directory)), lock_(std::move(lock)) {}
+    : options_(std::move(options)),
+      directory_(std::move(directory)),
+      lock_(std::move(lock)),
+      cancel_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 std::expected<std::unique_ptr<ImageStore>, std::string> ImageStore::open(
     ImageStoreOptions options) {
@@ -201,7 +205,7 @@ std::expected<std::optional<PrivateImage>, std::string> ImageStore::admit(
   if (::fchmod(to.get(), 0500) != 0)
     return failure("cannot be copied: " + copy.path().string(), errno);
   to.reset();
-  if (auto ok = probe(options_.self_exe, copy.path(), options_.probe_timeout); !ok)
+  if (auto ok = probe(options_.self_exe, copy.path(), options_.probe_timeout, cancel_.get()); !ok)
     return Failure(std::move(ok.error()));
 
   PrivateImage image;
@@ -224,6 +228,11 @@ fs::path ImageStore::temporary_path() {
 std::uint64_t ImageStore::next_generation(const std::string& name) {
   const std::lock_guard lock(mutex_);
   return ++generations_[name];
+}
+
+void ImageStore::cancel_probes() {
+  const std::uint64_t one = 1;
+  (void)!::write(cancel_.get(), &one, sizeof one);
 }
 
 void ImageStore::remove(const PrivateImage& image) {

@@ -63,6 +63,9 @@ class ImageStore {
   [[nodiscard]] std::expected<std::optional<PrivateImage>, std::string> admit(
       const std::filesystem::path& source, std::optional<std::uint64_t> running = std::nullopt);
 
+  // Ends the probes that are under way, and lets none begin: the daemon stops.
+  void cancel_probes();
+
   // Removes the copy of an image that was unmapped or never opened. A resident one keeps its file,
   // for debuggers.
   void remove(const PrivateImage& image);
@@ -77,6 +80,7 @@ class ImageStore {
   const ImageStoreOptions options_;
   const std::filesystem::path directory_;
   const UniqueFd lock_;
+  const UniqueFd cancel_;  // an eventfd
 
   std::mutex mutex_;
   std::map<std::string, std::uint64_t> generations_;  // by mutex_: the last one given out, per name

@@ -136,22 +136,26 @@ bool drain(int fd, std::string& output) {
   return true;
 }
 
-// Collects output until the child has ended or the deadline has passed; true when it has ended.
+enum class End { ended, late, cancelled };
+
+// Collects output until the child has ended, the deadline has passed or somebody has cancelled.
 // What a grandchild still holds open does not count.
-bool wait_for_end(const Child& child, int output_fd, Clock::time_point deadline,
-                  std::string& output) {
+End wait_for_end(const Child& child, int output_fd, int cancel, Clock::time_point deadline,
+                 std::string& output) {
   bool open = true;
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return false;
-    pollfd watched[] = {{child.pidfd(), POLLIN, 0}, {open ? output_fd : -1, POLLIN, 0}};
-    if (::poll(watched, 2, static_cast<int>(std::min<std::int64_t>(left, 60'000))) < 0 &&
+    if (left <= 0) return End::late;
+    pollfd watched[] = {
+        {child.pidfd(), POLLIN, 0}, {open ? output_fd : -1, POLLIN, 0}, {cancel, POLLIN, 0}};
+    if (::poll(watched, 3, static_cast<int>(std::min<std::int64_t>(left, 60'000))) < 0 &&
         errno != EINTR)
-      return false;
+      return End::late;
+    if (watched[2].revents) return End::cancelled;
     if (open && watched[1].revents) open = drain(output_fd, output);
     if (watched[0].revents) {
       if (open) (void)drain(output_fd, output);
-      return true;
+      return End::ended;
     }
   }
 }
@@ -210,7 +214,7 @@ Outcome judge(bool ended, const siginfo_t& info, const Words& words,
 }  // namespace
 
 Outcome probe(const std::filesystem::path& self_exe, const std::filesystem::path& file,
-              std::chrono::milliseconds timeout) {
+              std::chrono::milliseconds timeout, int cancel) {
   const auto deadline = Clock::now() + timeout;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
@@ -225,7 +229,9 @@ Outcome probe(const std::filesystem::path& self_exe, const std::filesystem::path
   if (child.pidfd() < 0)
     return std::unexpected("cannot be probed: pidfd_open: " + errno_text(errno));
   std::string output;
-  const bool ended = wait_for_end(child, reader.get(), deadline, output);
+  const End end = wait_for_end(child, reader.get(), cancel, deadline, output);
+  if (end == End::cancelled) return std::unexpected("was not probed to the end: smarmd stops");
+  const bool ended = end == End::ended;
   if (const auto whole = output.rfind('\n'); !ended && whole != output.npos)
     output.resize(whole + 1);  // the kill cuts it anywhere
   return judge(ended, child.end(), parse(output), timeout);

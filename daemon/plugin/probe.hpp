@@ -16,10 +16,11 @@ namespace smarmd::plugin {
 
 inline constexpr std::chrono::milliseconds kProbeTimeout{5000};
 
-// The error is one line without the file's name.
+// The error is one line without the file's name. `cancel`: a descriptor whose being readable ends
+// the probe early; -1 for none.
 [[nodiscard]] std::expected<void, std::string> probe(
     const std::filesystem::path& self_exe, const std::filesystem::path& file,
-    std::chrono::milliseconds timeout = kProbeTimeout);
+    std::chrono::milliseconds timeout = kProbeTimeout, int cancel = -1);
 
 // The child's side, all that `smarmd --probe-child FILE` does; returns the exit status, 0 when the
 // file can be loaded. Says on stderr what it found. Must be called on the main thread before any

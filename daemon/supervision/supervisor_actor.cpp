@@ -152,6 +152,9 @@ void SupervisorActor::on(command::ShutDown) {
     r.fail(codes::kStopping, "the daemon is shutting down");
   for (const Reply& r : std::exchange(next_reload_replies_, {}))
     r.fail(codes::kStopping, "the daemon is shutting down");
+  // What is still being tried would only hold up the end of the runtime.
+  loads_.clear();
+  parts_.store.cancel_probes();
   supervisor_.shut_down();
 }
 

@@ -117,11 +117,13 @@ TEST_SUITE("stop") {
     ::close(ends[0]);
   }
 
-  TEST_CASE("SIGTERM during the start ends it") {
+  TEST_CASE("SIGTERM while a file is being probed ends the probe, and nothing is called stuck") {
     DaemonProcess d;
     d.install("hangs_in_static_init");
     d.start();
-    d.wait_log("daemon.starting");
+    d.wait_log("plugin.found", {{"plugin", "hangs_in_static_init"}});
     CHECK(d.stop() == 0);
+    CHECK(d.logged("daemon.stuck").empty());
+    CHECK(d.logged("daemon.stopped").size() == 1);
   }
 }

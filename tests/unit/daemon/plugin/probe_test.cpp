@@ -54,6 +54,17 @@ TEST_CASE("a static constructor that hangs is ended after the time") {
   CHECK(no_child_left());
 }
 
+TEST_CASE("a probe that is cancelled ends at once and leaves no child") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  ::close(ends[1]);  // readable: the end of the pipe
+  const auto result = probe(probe_host(), fixture("hangs_in_static_init"), 1h, ends[0]);
+  ::close(ends[0]);
+  REQUIRE_FALSE(result.has_value());
+  CHECK(result.error() == "was not probed to the end: smarmd stops");
+  CHECK(no_child_left());
+}
+
 TEST_CASE("a static constructor that crashes is named with the signal and the last words") {
   CHECK(refusal("crashes_in_static_init") ==
         "crashed by SIGSEGV while it was loaded (a static constructor); it printed: calibrating "
