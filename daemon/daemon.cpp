@@ -3,6 +3,7 @@
 #include "daemon/config/config.hpp"
 #include "daemon/control/protocol.hpp"
 #include "daemon/control/server.hpp"
+#include "daemon/control/socket.hpp"
 #include "daemon/log/events.hpp"
 #include "daemon/log/logger.hpp"
 #include "daemon/metrics/server.hpp"
@@ -129,6 +130,7 @@ class Daemon {
   std::optional<DaemonBackend> backend_;
   std::unique_ptr<ServiceLoop> service_;
   std::unique_ptr<ControlServer> control_;
+  SocketPlace socket_;  // constant once service_ runs
   std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<plugin::DirectoryWatch> watch_;
 };
@@ -146,6 +148,8 @@ std::expected<void, std::string> Daemon::start() {
   shown.runtime.io_backend = *io_backend;
   backend_.emplace(std::move(shown), options_.config_file, board_, logger_, *runtime_,
                    to_supervisor_);
+  if (auto started = start_servers(); !started) return started;
+  // Last: what it calls finds everything in its place. A signal that came before waits.
   auto service =
       ServiceLoop::start({.stop = [this](ServiceLoop& loop) { order_stop(loop); },
                           .kill = [this](ServiceLoop& loop) { order_kill(loop); },
@@ -154,7 +158,7 @@ std::expected<void, std::string> Daemon::start() {
                           .overdue = [this] { end_overdue(); }});
   if (!service) return std::unexpected(service.error());
   service_ = std::move(*service);
-  return start_servers();
+  return {};
 }
 
 // The backend that it got: another one than epoll may be missing in this version or on this
@@ -194,6 +198,7 @@ std::expected<void, std::string> Daemon::start_servers() {
                                       make_handler(*backend_), &logger_);
   if (!control) return std::unexpected("/control/socket: " + control.error());
   control_ = std::move(*control);
+  socket_ = control_->socket();
   start_watch();
   return {};
 }
@@ -264,7 +269,7 @@ void Daemon::end_overdue() {
                             : "never came to an end: " + names + "; smarmd ends without them",
               {{"plugins", names}});
   (void)logger_.flush(1s);
-  ::unlink(config_.control.socket.c_str());
+  socket_.remove();
   ::_exit(kExitOk);
 }
 

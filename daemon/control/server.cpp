@@ -213,7 +213,7 @@ std::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::start(
 }
 
 ControlServer::ControlServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
-ControlServer::~ControlServer() = default;
-const std::string& ControlServer::path() const { return state_->options.path; }
+ControlServer::~ControlServer() { state_->file.remove(); }
+const SocketPlace& ControlServer::socket() const { return state_->file.place(); }
 
 }  // namespace smarmd

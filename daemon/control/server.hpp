@@ -24,6 +24,7 @@
 namespace smarmd {
 
 class Logger;
+struct SocketPlace;
 
 struct ControlServerOptions {
   std::string path;
@@ -49,7 +50,7 @@ class ControlServer {
   ControlServer& operator=(const ControlServer&) = delete;
   ~ControlServer();  // answers what is under way with code `stopping`, closes, removes the socket
 
-  const std::string& path() const;
+  const SocketPlace& socket() const;
 
  private:
   struct State;

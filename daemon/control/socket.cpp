@@ -32,11 +32,12 @@ std::unexpected<std::string> fail_errno(const std::string& path, const std::stri
   return fail(path, doing + ": " + std::strerror(error));
 }
 
-// Locks the directory, so that two daemons that start together do not take each other's socket for
-// a dead one. There is no lock file to leave behind. Going on without the lock after two seconds is
-// better than not starting: it only guards against that race.
-UniqueFd lock_directory(const std::string& directory) {
-  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+// Locks a file beside the socket, so that two daemons that start together do not take each other's
+// socket for a dead one. The file stays; nobody else may open it, so nobody else can hold the lock.
+// Going on without it after two seconds is better than not starting: it only guards against that
+// race.
+UniqueFd lock_start(const std::string& path) {
+  UniqueFd fd(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
   while (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 &&
          std::chrono::steady_clock::now() < deadline) {
@@ -89,7 +90,7 @@ std::expected<SocketFile, std::string> SocketFile::bind(const std::string& path,
   std::filesystem::create_directories(directory, error);
   if (error) return fail(path, "cannot create its directory " + directory + ": " + error.message());
 
-  const UniqueFd lock = lock_directory(directory);
+  const UniqueFd lock = lock_start(path);
   if (auto cleared = clear_stale(path); !cleared) return std::unexpected(cleared.error());
 
   SocketFile out;
@@ -103,28 +104,24 @@ std::expected<SocketFile, std::string> SocketFile::bind(const std::string& path,
     return fail_errno(path, "cannot bind (may the daemon write to " + directory + "?)", errno);
   }
   struct stat info{};
-  if (::lstat(path.c_str(), &info) == 0) {
-    out.path_ = path;
-    out.device_ = info.st_dev;
-    out.inode_ = info.st_ino;
-  }
+  if (::lstat(path.c_str(), &info) == 0) out.place_ = {path, info.st_dev, info.st_ino};
   if (::chmod(path.c_str(), mode) != 0) return fail_errno(path, "cannot set its mode", errno);
   if (::listen(out.listener_.get(), kBacklog) != 0) return fail_errno(path, "cannot listen", errno);
   return out;
 }
 
 SocketFile::SocketFile(SocketFile&& other) noexcept
-    : listener_(std::move(other.listener_)),
-      path_(std::exchange(other.path_, {})),
-      device_(other.device_),
-      inode_(other.inode_) {}
+    : listener_(std::move(other.listener_)), place_(std::exchange(other.place_, {})) {}
 
-SocketFile::~SocketFile() {
-  if (path_.empty()) return;
-  const UniqueFd lock = lock_directory(directory_of(path_));
+SocketFile::~SocketFile() { remove(); }
+
+void SocketFile::remove() { std::exchange(place_, {}).remove(); }
+
+void SocketPlace::remove() const {
   struct stat info{};
-  if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_)
-    ::unlink(path_.c_str());
+  if (!path.empty() && ::lstat(path.c_str(), &info) == 0 && info.st_dev == device &&
+      info.st_ino == inode)
+    ::unlink(path.c_str());
 }
 
 }  // namespace smarmd

@@ -11,6 +11,17 @@
 
 namespace smarmd {
 
+// Where a socket's file is, and which file it is.
+struct SocketPlace {
+  std::string path;  // empty: nowhere
+  dev_t device = 0;
+  ino_t inode = 0;
+
+  // Removes the file if it is still this one. Call it while the socket listens: nobody takes the
+  // path of a daemon that answers.
+  void remove() const;
+};
+
 // A listening Unix socket and its file. The destructor removes the file if it is still this
 // socket's.
 class SocketFile {
@@ -24,6 +35,9 @@ class SocketFile {
   SocketFile& operator=(SocketFile&&) = delete;
   ~SocketFile();
 
+  const SocketPlace& place() const { return place_; }
+  // Removes the file now.
+  void remove();
   // Gives the listening descriptor away; the file stays this object's.
   plugin::UniqueFd take_listener() { return std::move(listener_); }
 
@@ -31,9 +45,7 @@ class SocketFile {
   SocketFile() = default;
 
   plugin::UniqueFd listener_;
-  std::string path_;  // empty: nothing to remove
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
+  SocketPlace place_;
 };
 
 }  // namespace smarmd

@@ -1,9 +1,12 @@
 #include "daemon/control/socket.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <vector>
@@ -86,6 +89,22 @@ TEST_CASE("control socket: of many who start together one wins") {
   }
   CHECK(std::ranges::count_if(won, [](const auto& slot) { return slot.has_value(); }) == 1);
   CHECK(connect_socket(path).has_value());
+}
+
+TEST_CASE("control socket: who may only read its directory cannot hold anybody up") {
+  TempDir dir;
+  const UniqueFd directory(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(::flock(directory.get(), LOCK_EX | LOCK_NB) == 0);
+  const std::string path = dir / "control.sock";
+  const auto start = std::chrono::steady_clock::now();
+  {
+    CHECK(SocketFile::bind(path, 0660).has_value());
+  }
+  // Both waited for two seconds when the lock was the directory's.
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
+  struct stat lock{};
+  REQUIRE(::stat((path + ".lock").c_str(), &lock) == 0);
+  CHECK((lock.st_mode & 0777) == 0600);
 }
 
 TEST_CASE("control socket: a file that is no socket is never removed") {
