@@ -29,7 +29,7 @@ struct PluginSnapshot {
   std::uint64_t restarts = 0;  // since its image was loaded
   std::uint64_t restarts_in_window = 0;
   std::int64_t since_ms = 0;  // of this state, Unix time
-  std::string last_reason;    // of the last panic, refusal or quarantine; empty for none
+  std::string last_reason;    // of a refusal, else of the last end that nobody asked for
   std::string last_backtrace;
   std::int64_t next_start_ms = 0;     // Unix time, in state backing_off; 0 else
   std::uint64_t generation = 0;       // of the image: 1 for the first

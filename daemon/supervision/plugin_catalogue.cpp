@@ -136,14 +136,15 @@ void PluginSupervisor::loaded(LoadResult result) {
   r->ticket = 0;
   if (!result.image) {
     image_failed(*r, result.image.error());
-  } else if (*result.image) {
-    image_ready(*r, std::move(*result.image));
+  } else {
+    r->refusal.clear();
+    if (*result.image) image_ready(*r, std::move(*result.image));
   }
   advance();
 }
 
 void PluginSupervisor::image_failed(PluginRecord& r, const std::string& reason) {
-  r.last_reason = reason;
+  r.refusal = reason;
   r.ticket = 0;  // what is still being loaded is older than this
   if (r.state() == loading || (r.state() == found && !r.current)) {
     enter(r, refused);
@@ -267,9 +268,9 @@ bool PluginSupervisor::schedule_one(PluginRecord& r, bool earlier_loading) {
   const NeedsAnswer needs = check_needs(r.name, r.info.needs, needs_view());
   r.waits_for_need = needs.kind == NeedsAnswer::Kind::wait;
   if (needs.kind == NeedsAnswer::Kind::refuse) {
-    if (r.state() == refused && r.last_reason == needs.reason) return false;
+    if (r.state() == refused && r.refusal == needs.reason) return false;
     r.needs_missing = true;
-    r.last_reason = needs.reason;
+    r.refusal = needs.reason;
     if (r.state() != refused) enter(r, refused);
     reports_.refused(r, needs.reason);
     return true;
@@ -277,6 +278,7 @@ bool PluginSupervisor::schedule_one(PluginRecord& r, bool earlier_loading) {
   const bool back = r.state() == refused;
   if (back) {
     r.needs_missing = false;
+    r.refusal.clear();
     enter(r, found);
   }
   if (r.waits_for_need) return back;

@@ -113,11 +113,13 @@ struct PluginRecord {
 
   bool waits_for_need = false;  // found: a plugin that it needs is on its way up
   bool needs_missing = false;   // refused for a need: looked at again whenever something starts
-  std::string last_reason, last_backtrace;
+  std::string refusal;  // why its newest file, or what it needs, is no good; empty when it is
+  std::string last_reason, last_backtrace;  // of the last end that nobody asked for
   std::vector<Waiting> waiting;
 
   PluginState state() const { return life.state(); }
   bool on_probation() const { return previous != nullptr; }
+  const std::string& reason() const { return refusal.empty() ? last_reason : refusal; }
 };
 
 // A plugin file and the plugin that it is, if it is one.

@@ -232,7 +232,7 @@ PluginSnapshot snapshot_of(const PluginRecord& r, std::uint64_t actors) {
   s.restarts = r.restarts;
   s.restarts_in_window = r.budget.in_window();
   s.since_ms = r.since_ms;
-  s.last_reason = r.last_reason;
+  s.last_reason = r.reason();
   s.last_backtrace = r.last_backtrace;
   if (r.state() == PluginState::backing_off) s.next_start_ms = r.due_unix_ms;
   s.generation = r.current ? r.current->file.generation : 0;

@@ -135,6 +135,7 @@ void PluginSupervisor::take_down(PluginRecord& r, Next next, std::string_view wh
   r.ticket = 0;
   discard_all(r);
   r.needs_missing = r.waits_for_need = false;
+  r.refusal.clear();
   enter(r, next == Next::remove ? removed : disabled);
   if (next == Next::remove) {
     reports_.removed(r);

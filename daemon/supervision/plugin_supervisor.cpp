@@ -59,7 +59,7 @@ void PluginSupervisor::answer_waiting(PluginRecord& r, bool up) {
     } else if (shutdown_) {
       w.reply.fail(codes::kStopping, "the daemon is shutting down");
     } else {
-      const std::string why = r.last_reason.empty() ? "" : ": " + r.last_reason;
+      const std::string why = r.reason().empty() ? "" : ": " + r.reason();
       w.reply.fail(codes::kFailed,
                    r.name + " did not come up, it is " + std::string(to_string(r.state())) + why);
     }
@@ -136,6 +136,7 @@ void PluginSupervisor::ended(PluginRecord& r, EndReport end) {
   r.stop.deadline = effects_.now() + kKillGrace;
   if (!asked) r.stop.next = next_after(r, end);
   r.stop.end = std::move(end);
+  if (r.stop.end.kind == EndKind::exit) r.last_reason = "it ended by itself";
   if (r.stop.end.kind == EndKind::panic || r.stop.end.kind == EndKind::killed)
     r.last_reason = r.stop.end.reason;
 }
@@ -237,7 +238,12 @@ bool PluginSupervisor::refuse_command(std::string_view name, const PluginRecord*
   if (record) return false;
   std::vector<PluginSnapshot> known;
   for (PluginView& view : views()) known.push_back(std::move(view.snapshot));
-  reply.fail(unknown_plugin(name, known));
+  const auto file = std::ranges::find(known, name, &PluginSnapshot::name);
+  if (file == known.end()) {
+    reply.fail(unknown_plugin(name, known));
+  } else {
+    reply.fail(codes::kRefused, file->file + " is refused: " + file->last_reason, "mend the file");
+  }
   return true;
 }
 

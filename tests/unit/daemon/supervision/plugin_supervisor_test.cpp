@@ -671,3 +671,48 @@ TEST_CASE("the restart wish of a plugin holds unless the configuration says othe
   w.panic("p");
   CHECK(w.state("p") == "stopped");
 }
+
+TEST_CASE("a permanent plugin that ends by itself is quarantined with that reason") {
+  PluginOverride o;
+  o.max_restarts = 0;
+  World w(with_override("p", o));
+  w.up({"p"});
+  w.exit("p");
+  CHECK(w.state("p") == "quarantined");
+  CHECK(w.shown("p").last_reason == "it ended by itself");
+  w.supervisor.restart("p", w.reply());
+  REQUIRE(w.answers.size() == 1);
+  CHECK(w.answers[0]["error"]["message"] == "p is quarantined: it ended by itself");
+}
+
+TEST_CASE("a refusal is shown until the file is good again, and is no reason of a later end") {
+  World w;
+  w.up({"p"});
+  w.panic("p");
+  w.jump();
+  REQUIRE(w.state("p") == "running");
+  w.supervisor.files_changed({World::bad_file("/p/p.so", "is writable by everyone")});
+  CHECK(w.shown("p").last_reason == "is writable by everyone");
+  w.supervisor.files_changed({World::file("p")});
+  w.answer_load();  // the bytes that run already
+  CHECK(w.shown("p").last_reason == "boom");
+  w.supervisor.files_changed({World::bad_file("/p/p.so", "not an ELF file")});
+  w.supervisor.files_changed({World::file("p")});
+  w.answer_load(2);
+  w.exit("p");
+  CHECK(w.state("p") == "running");
+  CHECK(w.shown("p").last_reason == "boom");
+}
+
+TEST_CASE("a command to a refused file says why it is refused, and suggests nothing") {
+  World w;
+  w.supervisor.scanned({World::bad_file("/p/half.so", "not an ELF file")});
+  w.supervisor.restart("half", w.reply());
+  w.supervisor.revive("half", w.reply());
+  REQUIRE(w.answers.size() == 2);
+  for (const auto& answer : w.answers) {
+    CHECK(answer["error"]["code"] == "refused");
+    CHECK(answer["error"]["message"] == "/p/half.so is refused: not an ELF file");
+    CHECK(answer["error"]["hint"] == "mend the file");
+  }
+}
