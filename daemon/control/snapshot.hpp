@@ -35,6 +35,7 @@ struct PluginSnapshot {
   std::uint64_t generation = 0;       // of the image: 1 for the first
   std::uint64_t resident_images = 0;  // older images that are still mapped
   std::uint64_t actors = 0;           // live actors of the plugin
+  bool only_file = false;  // a refused file that belongs to no plugin: its name need not be unique
   PolicySnapshot policy;
 };
 

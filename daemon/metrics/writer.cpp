@@ -4,11 +4,14 @@
 #include <charconv>
 #include <cmath>
 
+#include "daemon/plugin/text.hpp"
+
 namespace smarmd {
 namespace {
 
+// A page with one byte that is not UTF-8 is refused as a whole.
 void append_escaped(std::string& out, std::string_view text, bool quotes) {
-  for (char c : text) {
+  for (char c : plugin::to_utf8(text)) {
     if (c == '\\') {
       out += "\\\\";
     } else if (c == '\n') {

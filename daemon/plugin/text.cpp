@@ -39,6 +39,16 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string to_utf8(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = sequence_length(text, at);
+    out += length ? text.substr(at, length) : "?";
+    at += length ? length : 1;
+  }
+  return out;
+}
+
 std::string one_line(std::string_view text, std::size_t limit) {
   std::string out;
   bool gap = false;

@@ -8,6 +8,8 @@
 namespace smarmd::plugin {
 
 [[nodiscard]] bool is_utf8(std::string_view text);
+// Bytes that are not UTF-8 become `?`.
+[[nodiscard]] std::string to_utf8(std::string_view text);
 
 // Control characters become spaces (newlines and tabs too), runs of spaces one; trimmed; bytes that
 // are not UTF-8 become `?`; cut at `limit` bytes with `...`.

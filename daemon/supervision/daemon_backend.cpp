@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <functional>
 #include <utility>
 
 namespace smarmd {
@@ -59,7 +60,12 @@ void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& work
   }
 }
 
-void plugin_metrics(MetricsWriter& page, const std::vector<PluginSnapshot>& plugins) {
+// Refused files that belong to no plugin are only counted: two of them may show the same name.
+void plugin_metrics(MetricsWriter& page, std::vector<PluginSnapshot> plugins) {
+  const std::size_t files = std::erase_if(plugins, std::mem_fn(&PluginSnapshot::only_file));
+  page.family("smarm_refused_files", MetricType::gauge,
+              "Plugin files that were refused and belong to no plugin.");
+  page.sample(files);
   page.family("smarm_actors", MetricType::gauge, "Live actors of a plugin.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.actors);
   page.family("smarm_plugin_state", MetricType::gauge, "1 for the state that the plugin is in.");

@@ -246,6 +246,7 @@ PluginSnapshot snapshot_of(const PluginRecord& r, std::uint64_t actors) {
 PluginSnapshot snapshot_of(const std::filesystem::path& file, const FileEntry& entry) {
   PluginSnapshot s;
   s.name = file.stem().native();
+  s.only_file = true;
   if (entry.info) {
     s.version = entry.info->version;
     s.description = entry.info->description;

@@ -34,6 +34,14 @@ TEST_CASE("metrics writer: label values and help are escaped") {
         "smarm_info{reason=\"a \\\"quote\\\", a \\\\ and a\\nline\"} 1\n");
 }
 
+TEST_CASE("metrics writer: what is not UTF-8 does not reach the page") {
+  MetricsWriter page;
+  page.family("smarm_x", MetricType::gauge, "x");
+  page.sample({{"file", "a\xff\"b\xc3\xa9\xc3"}}, 1);
+  CHECK(std::move(page).text() ==
+        "# HELP smarm_x x\n# TYPE smarm_x gauge\nsmarm_x{file=\"a?\\\"b\xc3\xa9?\"} 1\n");
+}
+
 TEST_CASE("metrics writer: numbers that are not whole, and not numbers") {
   MetricsWriter page;
   page.family("smarm_x", MetricType::gauge, "x");
