@@ -56,7 +56,8 @@ constexpr Help kHelp[] = {
      "Example: smarmctl plugin echo"},
     {"reload", "Read the configuration again; all of it is applied or nothing",
      "Waits for the result. 4: it is invalid and nothing was changed; each error is named.\n"
-     "5: it is valid, but some keys need a restart of smarmd; they are named."},
+     "5: it is applied, but some keys need a restart of smarmd; they are named. 0 in place of 5\n"
+     "with --needs-restart-ok."},
     {"restart", "Stop a plugin and start it again", "Example: smarmctl restart echo"},
     {"revive", "Start a quarantined or stopped plugin with a new set of restarts",
      "Example: smarmctl revive crashy"},
@@ -67,6 +68,7 @@ struct Options {
   std::string socket = "/run/smarmd/control.sock";
   bool json = false;
   double timeout_s = 30;
+  bool needs_restart_ok = false;
   std::string plugin;
 };
 
@@ -92,6 +94,9 @@ void declare(CLI::App& app, Options& options) {
     if (info && info->takes_name)
       command->add_option("NAME", options.plugin, "The plugin, as `smarmctl plugins` names it")
           ->required();
+    if (command->get_name() == "reload")
+      command->add_flag("--needs-restart-ok", options.needs_restart_ok,
+                        "End with 0 when some keys need a restart of smarmd");
   }
 }
 
@@ -136,7 +141,8 @@ int show(const std::string& command, const Options& options, nlohmann::json answ
   } else {
     err << render_error(answer["error"]);
   }
-  return answer["exit"].get<int>();
+  const int exit = answer["exit"].get<int>();
+  return exit == kExitNeedsRestart && options.needs_restart_ok ? int{kExitOk} : exit;
 }
 
 }  // namespace

@@ -190,7 +190,12 @@ TEST_CASE("smarmctl: the result of a reload is its exit code") {
   const Result later = fixture.ctl({"reload"});
   CHECK(later.exit == 5);
   CHECK(later.out.find("needs a restart of smarmd: /runtime/threads") != std::string::npos);
+  const Result accepted = fixture.ctl({"reload", "--needs-restart-ok"});
+  CHECK(accepted.exit == 0);
+  CHECK(accepted.out == later.out);
+  CHECK(run({"status", "--needs-restart-ok"}).exit == 2);
   fixture.backend.reload_mode = "bad";
+  CHECK(fixture.ctl({"reload", "--needs-restart-ok"}).exit == 4);
   const Result bad = fixture.ctl({"reload"});
   CHECK(bad.exit == 4);
   CHECK(bad.err.find("smarmd.json:3:1: /x: unknown key") != std::string::npos);
