@@ -25,6 +25,9 @@ Peer peer_of(int fd) {
   return {credentials.pid, credentials.uid, credentials.gid};
 }
 
+// A TCP peer has no credentials: all of them are alike.
+bool is_trusted(const Peer& peer) { return peer.uid == 0 || peer.uid == ::geteuid(); }
+
 }  // namespace
 
 Wakeup::Wakeup() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -146,14 +149,31 @@ void StreamServer::admit(UniqueFd fd) {
   std::size_t open = 0;
   for (const auto& [id, connection] : connections_)
     open += connection.phase != Connection::Phase::finishing;
+  const Peer peer = peer_of(fd.get());
+  const bool full = open >= options_.max_connections && !make_way(peer);
   if (connections_.size() >= 2 * options_.max_connections) return;
   const std::uint64_t id = next_id_++;
   Connection& connection = connections_[id];
   connection.id = id;
-  connection.peer = peer_of(fd.get());
+  connection.peer = peer;
   connection.fd = std::move(fd);
   connection.deadline = SteadyClock::now() + options_.idle_timeout;
-  if (open >= options_.max_connections) finish(connection, protocol_.refusal());
+  if (full) finish(connection, protocol_.refusal());
+}
+
+// Closes the connection that has been silent longest. Idle ones cost their owner nothing, so
+// refusing the newcomer instead would let anybody shut everybody out.
+bool StreamServer::make_way(const Peer& newcomer) {
+  auto silent = connections_.end();
+  for (auto it = connections_.begin(); it != connections_.end(); ++it) {
+    const Connection& c = it->second;
+    if (c.phase != Connection::Phase::reading || !c.out.empty()) continue;
+    if (is_trusted(c.peer) && !is_trusted(newcomer)) continue;
+    if (silent == connections_.end() || c.deadline < silent->second.deadline) silent = it;
+  }
+  if (silent == connections_.end()) return false;
+  connections_.erase(silent);
+  return true;
 }
 
 void StreamServer::serve(Connection& connection, short events) {

@@ -2,7 +2,8 @@
 // socket and the metrics page are protocols on top of it.
 //
 // The thread never blocks but in poll. Every connection is bounded: in number, in bytes it may
-// send, in time it may take.
+// send, in time it may take. When all places are taken, who has been silent longest makes way for a
+// newcomer; but root and the daemon's own user make way only for each other.
 //
 // A connection is in one phase:
 //   reading    its bytes are read and given to the protocol; silent until the deadline: closed
@@ -101,6 +102,7 @@ class StreamServer {
   int poll_timeout() const;
   void accept_all();
   void admit(UniqueFd fd);
+  bool make_way(const Peer& newcomer);
   void serve(Connection& connection, short events);
   void receive(Connection& connection);
   void feed(Connection& connection);

@@ -240,21 +240,35 @@ TEST_CASE(
   CHECK(fixture.calls <= 3);
 }
 
-TEST_CASE(
-    "control server: one connection too many is told so, and there is room again when one goes") {
+TEST_CASE("control server: when all places are taken the longest silent connection makes way") {
   Fixture fixture([](ControlServerOptions& options) { options.max_connections = 4; });
   std::vector<RawClient> clients;
   for (int i = 0; i < 4; ++i) {
     clients.push_back(fixture.client());
     REQUIRE(ask(clients.back(), kStatus)["ok"] == true);
   }
+  REQUIRE(ask(clients[0], kStatus)["ok"] == true);  // now the second is the one
+  auto next = fixture.client();
+  CHECK(ask(next, kStatus)["ok"] == true);
+  CHECK(clients[1].rest() == "");
+  for (const std::size_t i : {0, 2, 3}) CHECK(ask(clients[i], kStatus)["ok"] == true);
+}
+
+TEST_CASE("control server: one too many is told so when all others wait for answers") {
+  Fixture fixture([](ControlServerOptions& options) { options.max_connections = 4; });
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(fixture.client());
+    REQUIRE(clients.back().send("{\"v\":1,\"command\":\"later\"}\n"));
+  }
+  auto kept = fixture.take_kept(4);
   {
     auto refused = fixture.client();
     const auto rest = refused.rest();
     REQUIRE(rest.has_value());
     CHECK(json::parse(*rest)["error"]["code"] == "busy");
   }
-  clients.pop_back();
+  kept[0].ok({});
   CHECK(test::eventually([&] {
     auto client = fixture.client();
     client.send(kStatus);

@@ -113,15 +113,17 @@ TEST_CASE("metrics server: slow and silent clients are closed in time and hold u
   CHECK(slow->rest() == "");
 }
 
-TEST_CASE("metrics server: a connection too many is refused, and there is room again") {
-  Fixture fixture([](MetricsServerOptions& options) { options.max_connections = 2; });
+TEST_CASE("metrics server: silent connections cannot shut a scrape out") {
+  Fixture fixture([](MetricsServerOptions& options) {
+    options.max_connections = 2;
+    options.request_timeout = 1h;
+  });
   auto first = connect(fixture.server->port());
   auto second = connect(fixture.server->port());
   REQUIRE(first.has_value());
   REQUIRE(second.has_value());
-  CHECK(status_of(fixture.exchange("")) == "HTTP/1.1 503 Service Unavailable");
-  first.reset();
-  CHECK(test::eventually([&] { return status_of(fixture.exchange(kGet)) == "HTTP/1.1 200 OK"; }));
+  CHECK(status_of(fixture.exchange(kGet)) == "HTTP/1.1 200 OK");
+  CHECK(first->rest() == "");  // it made way
 }
 
 TEST_CASE("metrics server: many scrapes at once are all answered") {
