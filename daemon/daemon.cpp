@@ -91,6 +91,13 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .blocking_threads(c.blocking_threads);
 }
 
+std::string no_effect_text(const Config& config) {
+  std::string keys;
+  for (const std::string& key : keys_without_effect(config))
+    keys += (keys.empty() ? "" : ", ") + key;
+  return keys.empty() ? "" : "accepted, but without effect in this version: " + keys;
+}
+
 FileNews inspect_file(const std::filesystem::path& file) {
   return {.path = file, .gone = false, .info = plugin::inspect(file)};
 }
@@ -139,6 +146,8 @@ std::expected<void, std::string> Daemon::start() {
   logger_.log(Level::info, events::kDaemonStarting,
               "smarmd " SMARM_VERSION " starts, configured by " + options_.config_file.native(),
               {{"version", SMARM_VERSION}, {"file", options_.config_file.native()}});
+  if (const std::string inert = no_effect_text(config_); !inert.empty())
+    logger_.log(Level::warn, events::kConfigNoEffect, inert, {});
   auto store = plugin::ImageStore::open({.state_directory = config_.plugins.state_directory});
   if (!store) return std::unexpected("/plugins/state_directory: " + store.error());
   store_ = std::move(*store);
@@ -334,6 +343,8 @@ int check_config(const DaemonOptions& options) {
   std::printf("  control  %s\n", config->control.socket.c_str());
   std::printf("  metrics  %s\n",
               config->metrics.listen.empty() ? "off" : config->metrics.listen.c_str());
+  if (const std::string inert = no_effect_text(*config); !inert.empty())
+    std::printf("  note     %s\n", inert.c_str());
   return kExitOk;
 }
 

@@ -46,10 +46,10 @@ struct RuntimeConfig {
   std::uint32_t alloc_interval = 128;
   std::uint32_t stack_kib = 64;
   smarm::IoBackend io_backend = smarm::IoBackend::epoll;
-  std::uint32_t async_preempt_ms = 10;   // 0: off
-  std::uint32_t hibernate_after_ms = 0;  // 0: never
+  std::uint32_t async_preempt_ms = 10;   // 0: off; not yet in use
+  std::uint32_t hibernate_after_ms = 0;  // 0: never; not yet in use
   std::uint32_t blocking_threads = 64;
-  OnFault on_fault = OnFault::panic_safe;
+  OnFault on_fault = OnFault::panic_safe;  // not yet in use
   std::uint32_t shutdown_ms = 10'000;
   bool operator==(const RuntimeConfig&) const = default;
 };
@@ -95,8 +95,7 @@ struct PluginsConfig {
   std::vector<std::filesystem::path> directory = {
       "/usr/lib/smarmd/plugins"};  // searched in this order
   bool watch = true;
-  std::filesystem::path state_directory =
-      "/var/lib/smarmd";  // private image copies, enable / disable
+  std::filesystem::path state_directory = "/var/lib/smarmd";  // private image copies
   PluginDefaults defaults;
   std::map<std::string, PluginOverride, std::less<>>
       overrides;  // plugins that are not present are legal
@@ -169,6 +168,10 @@ struct ConfigDiff {
 };
 
 ConfigDiff diff(const Config& before, const Config& after);
+
+// Pointers of the keys that differ from their defaults although this version does nothing with
+// them.
+std::vector<std::string> keys_without_effect(const Config& config);
 
 // "127.0.0.1:9464", "[::1]:9464", "localhost:0" -> a numeric address without brackets, and a port
 // (0: the kernel picks one).

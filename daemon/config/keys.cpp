@@ -13,6 +13,7 @@ using namespace access;
 
 constexpr auto kLive = Applies::live;
 constexpr auto kRestart = Applies::restart;
+constexpr auto kNotYet = Applies::not_yet;
 constexpr std::uint64_t kHourMs = 3'600'000, kDayMs = 24 * kHourMs;
 constexpr std::string_view kAsDefaults = "as in `plugins.defaults`";
 
@@ -60,16 +61,16 @@ const std::vector<Key>& table() {
        "says "
        "so and uses epoll.",
        "\"io_uring\"", "", get_runtime<&R::io_backend>, set_runtime<&R::io_backend>},
-      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kRestart,
+      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kNotYet,
        "How long an actor may loop without allocating before a signal preempts it. 0: off.", "10",
        "", get_runtime<&R::async_preempt_ms>, set_runtime<&R::async_preempt_ms>},
-      {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kRestart,
+      {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kNotYet,
        "How long an actor is parked before its stack is packed away. 0: never.", "60000", "",
        get_runtime<&R::hibernate_after_ms>, set_runtime<&R::hibernate_after_ms>},
       {"/runtime/blocking_threads", Integer{1, 4'096}, kRestart,
        "The most threads that `block_on_io` may use at once.", "64", "",
        get_runtime<&R::blocking_threads>, set_runtime<&R::blocking_threads>},
-      {"/runtime/on_fault", Choice{kOnFaults}, kRestart,
+      {"/runtime/on_fault", Choice{kOnFaults}, kNotYet,
        "What a fault in plugin code does. `panic_safe`: null pointers, arithmetic, illegal "
        "instructions and abort() panic the actor, a wild address ends "
        "the daemon. `panic`: all of them panic. `abort`: all of them end the daemon.",
@@ -89,9 +90,8 @@ const std::vector<Key>& table() {
        "Act on new, replaced and removed files while the daemon runs.", "false", "",
        get_plugins<&PluginsConfig::watch>, set_plugins<&PluginsConfig::watch>},
       {"/plugins/state_directory", Path{kMaxPathBytes}, kRestart,
-       "Where private copies of plugin images and what `enable` / `disable` said are kept. Not on "
-       "a noexec mount. When it is not written, systemd's "
-       "STATE_DIRECTORY comes before the default.",
+       "Where private copies of plugin images are kept. Not on a noexec mount. When it is not "
+       "written, systemd's STATE_DIRECTORY comes before the default.",
        "\"/var/lib/smarmd\"", "", get_plugins<&PluginsConfig::state_directory>,
        set_plugins<&PluginsConfig::state_directory>},
 

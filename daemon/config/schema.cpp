@@ -25,11 +25,25 @@ Ordered& section_at(Ordered& root, std::string_view pointer) {
   return *at;
 }
 
+// The word of the table, and the sentence of the schema.
+struct When {
+  const char* word;
+  const char* sentence;
+};
+
+When when_of(const Key& key) {
+  if (key.name() == "$schema") return {"never", ""};
+  switch (key.applies) {
+    case Applies::live: return {"live", " Takes effect by a reload."};
+    case Applies::restart: return {"restart", " Needs a restart."};
+    case Applies::not_yet: break;
+  }
+  return {"not yet", " Has no effect in this version."};
+}
+
 Ordered key_schema(const Key& key) {
   Ordered out = schema_of(key.shape);
-  const std::string when =
-      key.applies == Applies::live ? " Takes effect by a reload." : " Needs a restart.";
-  out["description"] = std::string(key.meaning) + (key.name() == "$schema" ? "" : when);
+  out["description"] = std::string(key.meaning) + when_of(key).sentence;
   if (const auto value = default_of(key)) out["default"] = *value;
   out["examples"] = Ordered::array({Ordered::parse(key.example)});
   return out;
@@ -65,11 +79,8 @@ std::string documentation_row(const Key& key) {
   const std::string fallback = value ? code(value->dump()) : std::string(key.absent);
   std::string pointer(key.pointer);
   if (const auto star = pointer.find('*'); star != pointer.npos) pointer.replace(star, 1, "NAME");
-  const char* when = key.name() == "$schema"        ? "never"
-                     : key.applies == Applies::live ? "live"
-                                                    : "restart";
   return "| " + code(pointer) + " | " + type_text(key.shape) + " | " + range_text(key.shape) +
-         " | " + fallback + " | " + when + " | " + std::string(key.meaning) + " | " +
+         " | " + fallback + " | " + when_of(key).word + " | " + std::string(key.meaning) + " | " +
          code(key.example) + " |";
 }
 

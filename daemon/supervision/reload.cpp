@@ -11,7 +11,7 @@ namespace smarmd {
 ReloadPlan plan_reload(const Config& running, const Config& next) {
   ReloadPlan plan{.effective = next, .applied = {}, .needs_restart = {}};
   for (const configuration::Key& key : configuration::keys()) {
-    if (key.applies != configuration::Applies::restart || key.of_override()) continue;
+    if (key.applies == configuration::Applies::live || key.of_override()) continue;
     if (const auto value = key.get(running, "")) key.set(plan.effective, "", *value);
   }
   ConfigDiff changes = diff(running, next);
