@@ -32,7 +32,6 @@ inline constexpr std::string_view kPluginResident =
     "plugin.resident";                                        // an image that could not be unmapped
 inline constexpr std::string_view kPluginLog = "plugin.log";  // a line that a plugin wrote
 
-inline constexpr std::string_view kConfigLoaded = "config.loaded";
 inline constexpr std::string_view kConfigReloaded = "config.reloaded";
 inline constexpr std::string_view kConfigRefused = "config.refused";
 inline constexpr std::string_view kConfigNeedsRestart = "config.needs_restart";
@@ -47,7 +46,6 @@ inline constexpr std::string_view kWatchFailed = "watch.failed";
 inline constexpr std::string_view kDirectoryMissing = "directory.missing";
 
 inline constexpr std::string_view kWorkerStuck = "worker.stuck";
-inline constexpr std::string_view kMailboxGrew = "mailbox.grew";
 
 inline constexpr std::string_view kControlListening = "control.listening";
 inline constexpr std::string_view kControlFailed = "control.failed";
