@@ -112,7 +112,11 @@ std::expected<UniqueFd, std::string> open_source(const fs::path& source, std::ui
 
 std::expected<void, std::string> prepare_directory(const fs::path& directory) {
   std::error_code error;
+  // What is made here is the daemon's alone, whatever the umask. The process has no other thread
+  // yet that makes files.
+  const mode_t before = ::umask(0077);
   fs::create_directories(directory, error);
+  ::umask(before);
   if (error)
     return Failure("cannot make the image directory " + directory.string() + ": " +
                    error.message() + "; give the daemon a state directory that it may write");

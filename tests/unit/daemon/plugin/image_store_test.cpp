@@ -126,6 +126,19 @@ TEST_CASE("overwriting the original leaves the loaded copy alone") {
   CHECK_THROWS_WITH((*image)->main()(context), "boom at once");
 }
 
+TEST_CASE("the directories that it makes are the daemon's alone, whatever the umask") {
+  const TempDirectory dir;
+  const mode_t before = ::umask(0);
+  const auto store = ImageStore::open({.state_directory = dir / "state", .self_exe = probe_host()});
+  ::umask(before);
+  REQUIRE_MESSAGE(store.has_value(), store.error());
+  for (const auto& made : {dir / "state", dir / "state" / "images"}) {
+    struct stat status{};
+    REQUIRE(::stat(made.c_str(), &status) == 0);
+    CHECK((status.st_mode & 0777) == 0700);
+  }
+}
+
 TEST_CASE("refused files leave nothing behind") {
   const TempDirectory dir;
   const auto store = opened(options_in(dir));
