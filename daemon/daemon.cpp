@@ -104,10 +104,10 @@ FileNews inspect_file(const std::filesystem::path& file) {
 
 class Daemon {
  public:
-  Daemon(DaemonOptions options, Config config, Listeners listeners)
+  Daemon(DaemonOptions options, Config config, TakenListeners taken)
       : options_(std::move(options)),
         config_(std::move(config)),
-        listeners_(std::move(listeners)),
+        taken_(std::move(taken)),
         logger_({.level = config_.log.level, .format = config_.log.format}) {
     std::tie(to_supervisor_, commands_) = smarm::channel<Command>();
   }
@@ -126,7 +126,7 @@ class Daemon {
 
   const DaemonOptions options_;
   const Config config_;
-  const Listeners listeners_;
+  const TakenListeners taken_;
   Logger logger_;
   Registry registry_{&actor_lives};
   StatusBoard board_;
@@ -146,6 +146,12 @@ std::expected<void, std::string> Daemon::start() {
   logger_.log(Level::info, events::kDaemonStarting,
               "smarmd " SMARM_VERSION " starts, configured by " + options_.config_file.native(),
               {{"version", SMARM_VERSION}, {"file", options_.config_file.native()}});
+  for (const std::string& name : taken_.twice) {
+    logger_.log(Level::warn, events::kListenerRefused,
+                "another socket named " + name +
+                    " was passed and closed: give each its own FileDescriptorName=",
+                {{"listener", name}});
+  }
   if (const std::string inert = no_effect_text(config_); !inert.empty())
     logger_.log(Level::warn, events::kConfigNoEffect, inert, {});
   auto store = plugin::ImageStore::open({.state_directory = config_.plugins.state_directory});
@@ -296,7 +302,7 @@ int Daemon::run() {
                                 .board = board_,
                                 .service = *service_,
                                 .registry = registry_,
-                                .listeners = listeners_,
+                                .listeners = taken_.listeners,
                                 .scan = [this] { return scan(); },
                                 .read_config = [this] { return read_config(options_); }},
                                to_supervisor_, std::move(commands_));

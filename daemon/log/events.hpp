@@ -42,6 +42,9 @@ inline constexpr std::string_view kConfigNoEffect =
 inline constexpr std::string_view kIoFallback =
     "runtime.io_fallback";  // epoll was taken in place of the configured backend
 
+inline constexpr std::string_view kListenerRefused =
+    "listener.refused";  // a socket of the service manager that no plugin can get
+
 inline constexpr std::string_view kWatchFailed = "watch.failed";
 inline constexpr std::string_view kDirectoryMissing = "directory.missing";
 

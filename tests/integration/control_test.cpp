@@ -113,7 +113,9 @@ TEST_SUITE("control") {
     CHECK(d.stop() == 0);
   }
 
-  TEST_CASE("a listening socket that the service manager passes reaches the plugin by its name") {
+  TEST_CASE(
+      "a listening socket that the service manager passes reaches the plugin by its name; a second "
+      "of that name is closed") {
     const int listening = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -125,8 +127,9 @@ TEST_SUITE("control") {
     REQUIRE(::getsockname(listening, raw, &length) == 0);
     DaemonProcess d;
     d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
-    d.start_activated(listening, "echo");
+    d.start_activated(listening, "echo:echo");
     ::close(listening);
+    CHECK(d.logged("listener.refused", {{"listener", "echo"}}).size() == 1);
     CHECK(tcp_exchange(address, "hello") == "hello");
     // A new life of the plugin gets the socket again.
     CHECK(d.ctl({"restart", "echo"}).exit == 0);

@@ -34,7 +34,8 @@ struct Child {
       const std::string_view entry(*e);
       // What the test runner's own service manager said is not for the child.
       if (entry.starts_with("NOTIFY_SOCKET=") || entry.starts_with("WATCHDOG_") ||
-          entry.starts_with("JOURNAL_STREAM="))
+          entry.starts_with("LISTEN_") || entry.starts_with("JOURNAL_STREAM=") ||
+          entry.starts_with("STATE_DIRECTORY="))
         continue;
       if (!extra.contains(std::string(entry.substr(0, entry.find('=')))))
         environment.emplace_back(entry);
@@ -172,12 +173,14 @@ void DaemonProcess::start(const std::vector<std::string>& more,
   pid_ = Child(std::move(arguments), all).spawn(directory_ / "log", directory_ / "log", -1, errors);
 }
 
-void DaemonProcess::start_activated(int socket, const std::string& name) {
+void DaemonProcess::start_activated(int socket, const std::string& names) {
   REQUIRE_FALSE(running());
   if (!fs::exists(config_file())) write_config();
   // The shell's pid is the daemon's, which LISTEN_PID has to name.
-  const std::string script =
-      "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=" + name + " exec \"$0\" --config \"$1\"";
+  const bool twice = names.find(':') != names.npos;
+  const std::string script = std::string(twice ? "exec 4<&3; " : "") +
+                             "LISTEN_PID=$$ LISTEN_FDS=" + (twice ? "2" : "1") +
+                             " LISTEN_FDNAMES=" + names + " exec \"$0\" --config \"$1\"";
   exit_.reset();
   pid_ = Child({"/bin/sh", "-c", script, SMARMD_PROGRAM, config_file().native()},
                {{"NOTIFY_SOCKET", (directory_ / "notify.sock").native()}})

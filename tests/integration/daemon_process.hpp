@@ -58,8 +58,9 @@ class DaemonProcess {
              const std::map<std::string, std::string>& environment = {}, int errors = -1);
   void start_ready(const std::vector<std::string>& more_arguments = {},
                    const std::map<std::string, std::string>& environment = {});
-  // Starts the daemon as a service manager does that passes it a listening socket under that name.
-  void start_activated(int socket, const std::string& name);
+  // Starts the daemon as a service manager does that passes it a listening socket under that name,
+  // or, with "a:b", twice under two.
+  void start_activated(int socket, const std::string& names);
   void signal(int number) const;
   // The exit code; 128 + number when a signal ended it.
   int wait_exit(milliseconds limit = kPatience);
