@@ -135,6 +135,23 @@ void SupervisorActor::on(command::Described c) {
   supervisor_.described(c.plugin, c.group, std::move(c.backtrace));
 }
 
+// Out of memory, most likely. What waits for the answer goes on without it; a description and an
+// image have limits of their own.
+void SupervisorActor::on(command::WorkFailed c) {
+  log(Level::error, events::kWorkerStuck, "the helper \"" + c.work + "\" failed: " + c.reason,
+      {{"actor", c.work}, {"reason", c.reason}});
+  if (c.work == "scan") scanned_ = true;
+  if (c.work == "load") {
+    --loading_;
+    pump_loads();
+  }
+  if (c.work == "read-config" && reload_ == ReloadStage::reading)
+    refuse_config({ConfigError{.file = "configuration",
+                               .pointer = {},
+                               .message = "cannot be read: " + c.reason,
+                               .hint = {}}});
+}
+
 // ---- commands ----------------------------------------------------------------------------------
 
 void SupervisorActor::on(command::Restart c) { supervisor_.restart(c.plugin, std::move(c.reply)); }

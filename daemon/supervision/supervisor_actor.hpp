@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -78,6 +79,7 @@ class SupervisorActor final : private SupervisorEffects {
   void on(command::Loaded c);
   void on(command::Unloaded c);
   void on(command::Described c);
+  void on(command::WorkFailed c);
   void on(command::Reload c);
   void on(command::ConfigRead c);
   void on(command::Restart c);
@@ -97,14 +99,18 @@ class SupervisorActor final : private SupervisorEffects {
   void show_phase(std::string phase);
   void say_goodbye();
   // Runs the job off the workers, after the delay, in an actor that nobody waits for, and sends the
-  // Command that it returns. False when no actor could be started.
+  // Command that it returns, or WorkFailed. False when no actor could be started.
   template <class Job>
   bool work(const char* name, Job job, Milliseconds delay = Milliseconds(0)) {
     try {
       (void)smarm::spawn_under(smarm::ROOT_PID, {.name = name},
-                               [job = std::move(job), to = self_, delay]() mutable {
+                               [name, job = std::move(job), to = self_, delay]() mutable {
                                  if (delay.count() > 0) smarm::sleep(delay);
-                                 (void)to.send(smarm::block_on_io(job));
+                                 try {
+                                   (void)to.send(smarm::block_on_io(job));
+                                 } catch (const std::exception& e) {
+                                   (void)to.send(command::WorkFailed{name, e.what()});
+                                 }
                                });
       return true;
     } catch (const smarm::SpawnError& e) {

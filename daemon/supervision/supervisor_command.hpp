@@ -38,6 +38,9 @@ struct Described {
   std::uint64_t group = 0;
   std::string backtrace;
 };
+struct WorkFailed {  // a helper actor ended without its command
+  std::string work, reason;
+};
 struct Reload {  // from SIGHUP (no reply) or the control socket
   std::optional<Reply> reply;
 };
@@ -59,7 +62,7 @@ struct KillAll {};
 
 using Command =
     std::variant<command::FilesChanged, command::Scanned, command::Loaded, command::Unloaded,
-                 command::Described, command::Reload, command::ConfigRead, command::Restart,
-                 command::Revive, command::ShutDown, command::KillAll>;
+                 command::Described, command::WorkFailed, command::Reload, command::ConfigRead,
+                 command::Restart, command::Revive, command::ShutDown, command::KillAll>;
 
 }  // namespace smarmd
