@@ -2,9 +2,12 @@
 
 #include <smarm/smarm.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -100,8 +103,13 @@ void declare(CLI::App& app, Options& options) {
   }
 }
 
-// What to say when the first word is no command: "restrat" -> did you mean "restart"?
-std::string name_unknown_command(int argc, const char* const* argv) {
+// What to say when the first word is no command: "restrat" -> did you mean "restart"? CLI11 itself
+// would only miss a subcommand.
+std::string name_unknown_word(int argc, const char* const* argv, const CLI::App& app) {
+  for (const std::string& word : app.remaining()) {
+    if (word.starts_with('-')) return "there is no option \"" + render_words(word) + "\"";
+  }
+
   int i = 1;
   while (i < argc && argv[i][0] == '-') {
     const std::string_view option = argv[i];
@@ -145,6 +153,21 @@ int show(const std::string& command, const Options& options, nlohmann::json answ
   return exit == kExitNeedsRestart && options.needs_restart_ok ? int{kExitOk} : exit;
 }
 
+int show_misuse(bool json, std::string message, std::ostream& out, std::ostream& err) {
+  nlohmann::json answer = make_error({std::string(codes::kBadRequest),
+                                      std::move(message),
+                                      "smarmctl --help shows the commands with examples",
+                                      {}},
+                                     "");
+  answer.erase("version");  // the daemon did not speak
+  if (json) {
+    out << write_line(answer);
+  } else {
+    err << render_error(answer["error"]);
+  }
+  return kExitUsage;
+}
+
 }  // namespace
 
 int run_smarmctl(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
@@ -156,10 +179,9 @@ int run_smarmctl(int argc, const char* const* argv, std::ostream& out, std::ostr
   } catch (const CLI::Success& help) {
     return app.exit(help, out, err);
   } catch (const CLI::ParseError& error) {
-    const std::string unknown = name_unknown_command(argc, argv);
-    err << "smarmctl: " << (unknown.empty() ? error.what() : unknown)
-        << "\n  smarmctl --help shows the commands with examples\n";
-    return kExitUsage;
+    const std::string unknown = name_unknown_word(argc, argv, app);
+    return show_misuse(std::ranges::count(argv, argv + argc, std::string_view("--json")) > 0,
+                       unknown.empty() ? error.what() : unknown, out, err);
   }
 
   Request request;

@@ -225,6 +225,17 @@ TEST_CASE("smarmctl: usage errors end with 2 and say what is wrong") {
   CHECK(run({"--timeout", "5", "xyzzy"}).err.find("there is no command \"xyzzy\"") !=
         std::string::npos);
   CHECK(misspelt.out.empty());
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--bogus"}, {"--bogus", "status"}, {"status", "--bogus"}}) {
+    CHECK(run(words).exit == 2);
+    CHECK(run(words).err.starts_with("smarmctl: there is no option \"--bogus\"\n"));
+  }
+  const Result document = run({"--json", "restrat"});
+  CHECK(document.exit == 2);
+  CHECK(document.err.empty());
+  const json error = json::parse(document.out)["error"];
+  CHECK(error["code"] == "bad_request");
+  CHECK(error["message"] == "there is no command \"restrat\", did you mean \"restart\"?");
 }
 
 TEST_CASE("smarmctl: --help teaches with examples and exit codes, --version is one line") {
