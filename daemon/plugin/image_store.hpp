@@ -87,8 +87,8 @@ class ImageStore {
   std::uint64_t temporaries_ = 0;                     // by mutex_
 };
 
-// Regular file or directory, owned by root or this process's user, not writable by others. The
-// error says which command mends it.
+// Regular file or directory, owned by root or this process's user, not writable by others. Who owns
+// it answers for its group. The error says which command mends it.
 [[nodiscard]] std::expected<void, std::string> check_ownership(const std::filesystem::path& shown,
                                                                const struct stat& status);
 
