@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace {
 
 std::string tcp_exchange(const sockaddr_in& to, const std::string& request) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval patience{std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(), 0};
+  REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
   REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
   REQUIRE(::write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
   ::shutdown(fd, SHUT_WR);
@@ -126,7 +129,9 @@ TEST_SUITE("control") {
     REQUIRE(::listen(listening, 16) == 0);
     REQUIRE(::getsockname(listening, raw, &length) == 0);
     DaemonProcess d;
-    d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
+    const std::string echo = read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so");
+    REQUIRE_FALSE(echo.empty());
+    d.install_bytes(echo, "echo.so");
     d.start_activated(listening, "echo:echo");
     ::close(listening);
     CHECK(d.logged("listener.refused", {{"listener", "echo"}}).size() == 1);

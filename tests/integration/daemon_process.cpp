@@ -229,8 +229,9 @@ int DaemonProcess::stop() {
 
 void DaemonProcess::install(const std::string& fixture, const std::string& as) const {
   const fs::path own = own_plugin_file(fixture);
-  install_bytes(read_file(fs::exists(own) ? own : fixture_file(fixture)),
-                as.empty() ? fixture + ".so" : as);
+  const std::string bytes = read_file(fs::exists(own) ? own : fixture_file(fixture));
+  REQUIRE_MESSAGE(!bytes.empty(), fixture << " is not built");
+  install_bytes(bytes, as.empty() ? fixture + ".so" : as);
 }
 
 void DaemonProcess::install_bytes(std::string_view bytes, const std::string& as) const {

@@ -170,12 +170,17 @@ TEST_SUITE("start") {
   }
 
   TEST_CASE("a second daemon with the same state or socket is refused, and the first goes on") {
-    DaemonProcess first, second;
+    DaemonProcess first, same_socket, same_state;
     first.start_ready();
-    second.config["control"]["socket"] = first.socket().native();
-    second.start();
-    CHECK(second.wait_exit() == 1);
-    CHECK(second.log_text().find(first.socket().native()) != std::string::npos);
+    same_socket.config["control"]["socket"] = first.socket().native();
+    same_socket.start();
+    CHECK(same_socket.wait_exit() == 1);
+    CHECK(same_socket.log_text().find(first.socket().native()) != std::string::npos);
+    const std::string state = (first.directory() / "state").native();
+    same_state.config["plugins"]["state_directory"] = state;
+    same_state.start();
+    CHECK(same_state.wait_exit() == 1);
+    CHECK(same_state.log_text().find(state + "/images is in use") != std::string::npos);
     CHECK(first.ctl({"status"}).exit == 0);
     CHECK(first.stop() == 0);
   }

@@ -86,6 +86,16 @@ struct Fixture {
   std::unique_ptr<ControlServer> server;
 };
 
+// With short timeouts on a busy machine one connection may be closed before it was heard.
+bool answers_somebody(Fixture& fixture) {
+  return test::eventually([&] {
+    auto client = fixture.client();
+    client.send(kStatus);
+    const auto line = client.line();
+    return line && json::parse(*line)["ok"] == true;
+  });
+}
+
 }  // namespace
 
 TEST_CASE("control server: a request is answered, with the daemon's version, and knows who asks") {
@@ -217,8 +227,7 @@ TEST_CASE("control server: a silent client and one that sends byte by byte are c
   while (slow.send("x") && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(5ms);
   CHECK(std::chrono::steady_clock::now() < deadline);
-  auto next = fixture.client();
-  CHECK(ask(next, kStatus)["ok"] == true);
+  CHECK(answers_somebody(fixture));
 }
 
 TEST_CASE(
@@ -229,8 +238,7 @@ TEST_CASE(
   std::string batch;
   for (int i = 0; i < 50; ++i) batch += "{\"v\":1,\"command\":\"big\"}\n";
   REQUIRE(greedy.send(batch));
-  auto other = fixture.client();
-  CHECK(ask(other, kStatus)["ok"] == true);
+  CHECK(answers_somebody(fixture));
   // Closed: what the daemon had sent so far is there, then the end.
   const auto dead = [&] {
     pollfd look{greedy.fd(), 0, 0};
@@ -269,12 +277,7 @@ TEST_CASE("control server: one too many is told so when all others wait for answ
     CHECK(json::parse(*rest)["error"]["code"] == "busy");
   }
   kept[0].ok({});
-  CHECK(test::eventually([&] {
-    auto client = fixture.client();
-    client.send(kStatus);
-    const auto line = client.line();
-    return line && json::parse(*line)["ok"] == true;
-  }));
+  CHECK(answers_somebody(fixture));
 }
 
 TEST_CASE("control server: many clients at once are all answered") {

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <atomic>
+#include <fstream>
 #include <vector>
 
 #include "tests/unit/daemon/control/support.hpp"
@@ -102,7 +103,7 @@ TEST_CASE("metrics server: content that throws is an error of this scrape only")
 }
 
 TEST_CASE("metrics server: slow and silent clients are closed in time and hold up nobody") {
-  Fixture fixture([](MetricsServerOptions& options) { options.request_timeout = 100ms; });
+  Fixture fixture([](MetricsServerOptions& options) { options.request_timeout = 2s; });
   auto silent = connect(fixture.server->port());
   auto slow = connect(fixture.server->port());
   REQUIRE(silent.has_value());
@@ -156,7 +157,9 @@ TEST_CASE("metrics server: addresses that cannot be are one clear error") {
   CHECK(start(used).find(used) != std::string::npos);
   CHECK(start(used).find("in use") != std::string::npos);
   CHECK(start("nonsense").find("127.0.0.1:9464") != std::string::npos);
-  CHECK(start("192.0.2.1:9464").find("does not have that address") != std::string::npos);
+  std::ifstream nonlocal("/proc/sys/net/ipv4/ip_nonlocal_bind");
+  if (nonlocal.get() != '1')
+    CHECK(start("192.0.2.1:9464").find("does not have that address") != std::string::npos);
 }
 
 TEST_CASE("metrics server: it listens on IPv6 too") {

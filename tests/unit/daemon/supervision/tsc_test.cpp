@@ -10,13 +10,17 @@ using namespace smarmd;
 
 TEST_CASE("the measured rate agrees with the clock over a longer time") {
   const double rate = tsc_cycles_per_us();
-  const auto time = std::chrono::steady_clock::now();
-  const std::uint64_t cycles = __rdtsc();
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the time is the measure
-  const double us =
-      std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - time).count();
-  const double longer = static_cast<double>(__rdtsc() - cycles) / us;
-  CHECK(rate == doctest::Approx(longer).epsilon(0.05));
+  // What preempts a reading of the two clocks spoils one try.
+  bool agrees = false;
+  for (int i = 0; i < 20 && !agrees; ++i) {
+    const auto time = std::chrono::steady_clock::now();
+    const std::uint64_t cycles = __rdtsc();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the time is the measure
+    const double us =
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - time).count();
+    agrees = static_cast<double>(__rdtsc() - cycles) / us == doctest::Approx(rate).epsilon(0.05);
+  }
+  CHECK(agrees);
 }
 
 TEST_CASE("a timeslice in cycles is taken as it is, one in microseconds is converted") {
