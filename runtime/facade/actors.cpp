@@ -240,7 +240,8 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
       if (const ActorExtras* extras = a.extras.load(std::memory_order_acquire))
         extras->name.copy(info.name, sizeof info.name - 1);
     }
-    info.where = s == ActorState::active ? "" : wait_kind_name(a.waits_for);
+    info.where =
+        s == ActorState::active ? "" : wait_kind_name(a.waits_for.load(std::memory_order_relaxed));
     return true;
   });
 }

@@ -20,10 +20,10 @@ Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadli
   Worker* w = current_worker();
   if (deadline_ns <= w->runtime.clock().now_ns()) return Woken::by_time;
   w->arm_wait_timer(self, ticket, deadline_ns);
-  self.waits_for = kind;
+  self.waits_for.store(kind, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_wait>();
-  self.waits_for = WaitKind::none;
+  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   const bool fired =
       !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
   if (kill_pending(self)) return Woken::killed;
@@ -40,10 +40,10 @@ Ticket begin_held_wait(Actor& self) {
 
 void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
   while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait()) {
-    self.waits_for = kind;
+    self.waits_for.store(kind, std::memory_order_relaxed);
     current_worker()->counters.parks.add();
     current_worker()->leave<Worker::After::publish_wait>();
-    self.waits_for = WaitKind::none;
+    self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   }
   self.word.fetch_and(~kHold, std::memory_order_acq_rel);
 }
@@ -57,10 +57,10 @@ int park_current_actor(Actor& self) {
       return SMARM_OK;
   }
   Worker* w = current_worker();
-  self.waits_for = WaitKind::park;
+  self.waits_for.store(WaitKind::park, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_park>();
-  self.waits_for = WaitKind::none;
+  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   return kill_pending(self) ? kKilled : SMARM_OK;
 }
 

@@ -50,10 +50,10 @@ inline Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadl
     return Woken::killed;
   if (state_word::wait_number(word) != ticket.wait()) return Woken::by_ticket;  // before it began
   Worker* w = current_worker();
-  self.waits_for = kind;
+  self.waits_for.store(kind, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_wait>();
-  self.waits_for = WaitKind::none;
+  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   return kill_pending(self) ? Woken::killed : Woken::by_ticket;
 }
 // The same for a wait that cannot be withdrawn: a kill waits until it has ended. The ticket has a
