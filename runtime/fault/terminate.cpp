@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <utility>
 
 namespace smarm {
 
@@ -33,8 +34,15 @@ std::terminate_handler process_handler = nullptr;
                            "or another noexcept function that was waiting), so it was abandoned "
                            "and its stack is lost"));
   }
-  smarm_exit* exit = make_panic_record(self->pid());
-  if (exit && !exit->exception) exit->message = "std::terminate was called";
+  // A description that itself terminates (a what() that throws) is not asked for twice.
+  const bool again = std::exchange(self->abandoned, true);
+  smarm_exit* exit = nullptr;
+  if (std::current_exception() && !again) {
+    exit = make_panic_record(self->pid());
+  } else {
+    exit = make_killed_record(self->pid(), "std::terminate was called");
+    if (exit) exit->kind = SMARM_EXIT_PANIC;
+  }
   if (exit) exit->message += " (std::terminate: abandoned, its stack is lost)";
   abandon_self(*self, exit);
 }

@@ -180,6 +180,7 @@ void fail_unstarted(Actor& a, Worker& w, const char* reason) {
 void abandon_self(Actor& self, smarm_exit* exit) {
   ++current_worker()->in_runtime;
   self.abandoned = true;
+  if (exit && exit->exception) copy_throw_trace(self, exit);
   leave_context(finish_actor(self, exit));
 }
 
