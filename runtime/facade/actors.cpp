@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <string>
 
 using namespace smarm;
@@ -37,8 +38,11 @@ int spawn_with_options(Worker& w, const smarm_spawn_options& o, SpawnRequest req
   if (!made) return SMARM_E_LIMIT;
   // Before anybody else may run it, and end it.
   if (o.name) {
-    if (ActorExtras* extras = extras_of(*made))
+    // Filled before it is seen: smarm_actor_list may look at the actor already.
+    if (auto* extras = new (std::nothrow) ActorExtras) {
       extras->name.assign(o.name, strnlen(o.name, sizeof(smarm_actor_info::name) - 1));
+      made->extras.store(extras, std::memory_order_release);
+    }
   }
   if (o.deadline_ns > 0) arm_deadline(*made, o.deadline_ns);
   w.enqueue_fresh(made);
