@@ -49,35 +49,39 @@ void* coroutine_main(void* arg) {
   leave_context(c.consumer);
 }
 
-#if SMARM_ASAN
-// A body may park its actor. The switch back to the actor then has to name the bounds of the
-// coroutine's stack, not of the actor's own.
+#if SMARM_ASAN || SMARM_TSAN
+// A body may park its actor. The switch back to the actor then has to name the coroutine's stack to
+// the sanitizer, not the actor's own.
 class StackOfActor {
  public:
   explicit StackOfActor(const Context& on) {
-    Actor* self = current_actor();
-    if (!self) return;
-    bottom_ = std::exchange(self->context.stack_bottom, on.stack_bottom);
-    size_ = std::exchange(self->context.stack_size, on.stack_size);
+    if (current_actor()) exchange(on, &own_);
   }
   ~StackOfActor() {
-    Actor* self = current_actor();
-    if (!self) return;
-    self->context.stack_bottom = bottom_;
-    self->context.stack_size = size_;
+    if (current_actor()) exchange(own_, nullptr);
   }
   StackOfActor(const StackOfActor&) = delete;
   StackOfActor& operator=(const StackOfActor&) = delete;
 
  private:
-  const void* bottom_ = nullptr;
-  std::size_t size_ = 0;
+  static void exchange(const Context& on, Context* before) {
+    Context& actor = current_actor()->context;
+    if (before) *before = actor;
+#if SMARM_ASAN
+    actor.stack_bottom = on.stack_bottom;
+    actor.stack_size = on.stack_size;
+#endif
+#if SMARM_TSAN
+    actor.fiber = on.fiber;
+#endif
+  }
+  Context own_{};
 };
 #endif
 
 void switch_to_body(smarm_coroutine& c) {
   c.state = State::running;
-#if SMARM_ASAN
+#if SMARM_ASAN || SMARM_TSAN
   const StackOfActor here(c.body);
 #endif
 #if SMARM_TSAN
