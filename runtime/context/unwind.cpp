@@ -1,8 +1,12 @@
 #include "runtime/context/unwind.hpp"
 
 #include "runtime/base/assert.hpp"
+#include "runtime/base/sanitizer.hpp"
 
 #include <unwind.h>
+#if SMARM_ASAN
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>
@@ -37,6 +41,9 @@ void force_unwind(void (*on_swallowed)(void*), void* arg) {
   auto* unwind =
       static_cast<ForcedUnwind*>(std::aligned_alloc(alignof(ForcedUnwind), sizeof(ForcedUnwind)));
   SMARM_ASSERT(unwind);
+#if SMARM_ASAN
+  __lsan_ignore_object(unwind);  // lost with a stack that is abandoned half-way
+#endif
   std::memset(static_cast<void*>(unwind), 0, sizeof *unwind);
   std::memcpy(&unwind->header.exception_class, "SMRMKILL", 8);
   unwind->header.exception_cleanup = finished;
