@@ -166,7 +166,7 @@ TEST_SUITE("stress actor") {
 
   TEST_CASE("spawn trees: every node runs, every panic is seen by its parent") {
     storm([](Random& random) {
-      for (int round = 0; round < scaled(200); ++round) {
+      for (int round = 0; round < scaled_actors(200); ++round) {
         Totals totals;
         auto root = smarm::spawn([&totals, stream = random.next()] { grow(totals, stream, 6); });
         if (!root.join()) --totals.panics;
@@ -180,7 +180,7 @@ TEST_SUITE("stress actor") {
   TEST_CASE("a flood of short actors, joined and detached") {
     storm([](Random& random) {
       std::atomic<int> ran = 0;
-      const int count = scaled(100000);
+      const int count = scaled_actors(100000);
       std::vector<smarm::JoinHandle> kept;
       for (int i = 0; i < count; ++i) {
         auto handle = smarm::spawn([&ran] { ++ran; });
@@ -226,6 +226,187 @@ TEST_SUITE("stress actor") {
         }
         CHECK(killed == 45);
         CHECK(live == 0);
+      }
+    });
+  }
+
+  TEST_CASE("stop storm: actors with names and stop channels end while others stop them") {
+    storm([](Random& random) {
+      for (int round = 0; round < scaled(150); ++round) {
+        constexpr int kActors = 24;
+        std::atomic<int> asked_wrongly = 0;
+        std::vector<smarm::JoinHandle> actors;
+        std::vector<smarm::Pid> pids;
+        for (int a = 0; a < kActors; ++a) {
+          actors.push_back(smarm::spawn(
+              {.name = "an actor whose name is on the heap"}, [stream = random.next()] {
+                Random own(stream);
+                // One with a stop channel, one without; both end when they like.
+                smarm::Receiver<char> stop;
+                if (own.one_in(2)) stop = smarm::Receiver<char>(smarm_stop_channel());
+                for (int i = own.below(4); i > 0 && !smarm::stop_requested(); --i)
+                  smarm::yield_now();
+              }));
+          pids.push_back(actors.back().pid());
+        }
+        auto stop_all = [&pids](std::uint64_t stream) {
+          Random own(stream);
+          for (int i = 0; i < 2 * kActors; ++i)
+            smarm::stop(pids[static_cast<std::size_t>(own.below(kActors))]);
+        };
+        std::thread foreign([&] { stop_all(7); });
+        auto stopper = smarm::spawn([&] { stop_all(8); });
+        // The slots are used again at once: a stop must not hit who comes next.
+        std::vector<smarm::JoinHandle> next;
+        for (int a = 0; a < kActors; ++a) {
+          CHECK(actors[static_cast<std::size_t>(a)].join());
+          next.push_back(smarm::spawn([&asked_wrongly] {
+            smarm::yield_now();
+            if (smarm::stop_requested()) ++asked_wrongly;
+          }));
+        }
+        check_all(next);
+        CHECK(stopper.join());
+        smarm::block_on_io([&foreign] { foreign.join(); });
+        CHECK(asked_wrongly == 0);
+      }
+    });
+  }
+
+  TEST_CASE("spawn storm with names and deadlines: no name, timer or Timeout outlives its actor") {
+    const auto start = SteadyClock::now();
+    storm([](Random& random) {
+      auto [tx, mailbox] = smarm::channel<smarm::Signal>();
+      smarm::register_supervisor_channel(smarm::self_pid(), std::move(tx));
+      std::atomic<bool> over = false;
+      std::atomic<int> strange = 0;
+      const smarm::SpawnOptions named{.name = "thirty-one characters of a name", .deadline = 1h};
+      // Reads the names meanwhile, from outside.
+      std::thread reader([&over, &strange, &named] {
+        std::vector<smarm_actor_info> actors(256);
+        while (!over) {
+          const std::size_t n = std::min(actors.size(), smarm_actor_list(actors.data(), 256));
+          for (std::size_t i = 0; i < n; ++i) {
+            const std::string_view name = actors[i].name;
+            if (!name.empty() && name != named.name) ++strange;
+          }
+          std::this_thread::yield();
+        }
+      });
+      const int count = scaled_actors(4000);
+      int exits = 0;
+      std::vector<smarm::JoinHandle> kept;
+      for (int i = 0; i < count; ++i) {
+        auto handle = smarm::spawn(named, [] {});
+        (void)smarm::spawn_under(smarm::ROOT_PID, [&strange, &named] {
+          // No name of its own: the slot's last life may have had one.
+          std::vector<smarm_actor_info> all(64);
+          const std::size_t n = std::min(all.size(), smarm_actor_list(all.data(), all.size()));
+          for (std::size_t k = 0; k < n; ++k)
+            if (smarm::Pid(all[k].pid) == smarm::self_pid() && all[k].name[0]) ++strange;
+        });
+        if (random.one_in(3)) kept.push_back(std::move(handle));
+        if (random.one_in(50)) check_all(kept), kept.clear();
+        while (auto signal = mailbox.try_recv()) {
+          ++exits;
+          if (!std::holds_alternative<smarm::Exit>(*signal)) ++strange;
+        }
+        jitter(random);
+      }
+      check_all(kept);
+      while (exits < count) {
+        auto signal = mailbox.recv_timeout(kPatience);
+        if (!signal) break;
+        ++exits;
+        if (!std::holds_alternative<smarm::Exit>(*signal)) ++strange;
+      }
+      CHECK(exits == count);
+      CHECK(strange == 0);
+      over = true;
+      smarm::block_on_io([&reader] { reader.join(); });
+    });
+    CHECK(SteadyClock::now() - start < 20min);  // a deadline left behind keeps run for an hour
+  }
+
+  TEST_CASE("deadline storm: deadlines race with the ends, and each child has one end") {
+    storm([](Random& random) {
+      auto [tx, mailbox] = smarm::channel<smarm::Signal>();
+      smarm::register_supervisor_channel(smarm::self_pid(), std::move(tx));
+      const int count = scaled_actors(2000);
+      int ends = 0, timeouts = 0, killed = 0;
+      auto take = [&](const smarm::Signal& signal) {
+        if (std::holds_alternative<smarm::Timeout>(signal)) {
+          ++timeouts;
+        } else {
+          ++ends;
+          killed += std::holds_alternative<smarm::Panic>(signal);
+        }
+      };
+      for (int i = 0; i < count; ++i) {
+        (void)smarm::spawn({.name = "short", .deadline = random.micros(300) + 1us},
+                           [pause = random.micros(300)] { smarm::sleep(pause); });
+        while (auto signal = mailbox.try_recv()) take(*signal);
+        jitter(random);
+      }
+      while (ends < count) {
+        auto signal = mailbox.recv_timeout(kPatience);
+        if (!signal) break;
+        take(*signal);
+      }
+      CHECK(ends == count);
+      CHECK(killed <= timeouts);
+    });
+  }
+
+  TEST_CASE("abandon storm: killed where nothing can be unwound, nobody else is harmed") {
+    storm([](Random& random) {
+      for (int round = 0; round < scaled(10); ++round) {
+        std::vector<smarm::JoinHandle> victims, others;
+        for (int v = 0; v < 8; ++v) {
+          victims.push_back(smarm::spawn([v] {
+            struct Parks {
+              ~Parks() { smarm::park_current(); }
+            };
+            if (v % 2) {
+              const Parks parks;
+            } else {
+              try {
+                throw v;
+              } catch (const int& caught) {
+                lost_on_purpose(&caught);
+                try {
+                  smarm::park_current();
+                } catch (...) {
+                  throw;
+                }
+              }
+            }
+          }));
+          others.push_back(smarm::spawn([stream = random.next()] {
+            Random own(stream);
+            for (int i = 0; i < 50; ++i) {
+              try {
+                throw i;
+              } catch (int got) {
+                jitter(own);
+                if (got != i) throw std::logic_error("another's exception");
+              }
+            }
+          }));
+        }
+        for (auto& victim : victims) {
+          CHECK(yield_until_parked(victim.pid()));
+          smarm::kill(victim.pid());
+        }
+        int abandoned = 0;
+        for (auto& victim : victims) {
+          auto end = victim.join();
+          abandoned +=
+              !end && end.error().killed() &&
+              std::string_view(end.error().what()).find("abandoned") != std::string_view::npos;
+        }
+        CHECK(abandoned == 8);
+        check_all(others);
       }
     });
   }

@@ -237,4 +237,49 @@ TEST_SUITE("stress channel") {
       CHECK(live == 0);
     });
   }
+
+  TEST_CASE("close storm: the last sender goes while the receiver sees the close and goes too") {
+    storm([](Random& random) {
+      for (int round = 0; round < scaled(60); ++round) {
+        constexpr int kChannels = 64;
+        std::vector<smarm::Sender<int>> senders;
+        std::vector<smarm::Receiver<int>> receivers;
+        for (int i = 0; i < kChannels; ++i) {
+          auto [tx, rx] = smarm::channel<int>();
+          senders.push_back(std::move(tx));
+          receivers.push_back(std::move(rx));
+        }
+        const bool foreign = random.one_in(2), waits = random.one_in(2);
+        auto drop_all = [senders = std::move(senders)]() mutable {
+          for (auto& tx : senders) tx = {};
+        };
+        std::thread thread;
+        smarm::JoinHandle dropper;
+        if (foreign) {
+          smarm_runtime_hold(smarm_runtime_current());  // what the thread will do counts
+          thread = std::thread(std::move(drop_all));
+        } else {
+          dropper = smarm::spawn(std::move(drop_all));
+        }
+        bool closed = true;
+        for (auto& rx : receivers) {
+          // Close on the sender's heels: either it looks without a pause, or it waits.
+          auto m = waits ? rx.recv() : rx.try_recv();
+          for (int spins = 1; !m && m.error() == smarm::RecvError::empty; ++spins) {
+            if (spins % 256 == 0) smarm::yield_now();
+            m = rx.try_recv();
+          }
+          closed = closed && !m && m.error() == smarm::RecvError::closed;
+          rx.close();
+        }
+        CHECK(closed);
+        if (foreign) {
+          smarm::block_on_io([&thread] { thread.join(); });
+          smarm_runtime_release(smarm_runtime_current());
+        } else {
+          CHECK(dropper.join());
+        }
+      }
+    });
+  }
 }

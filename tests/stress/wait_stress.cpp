@@ -260,4 +260,127 @@ TEST_SUITE("stress wait") {
       check_all(actors);
     });
   }
+
+  TEST_CASE("socket close storm: one closes what others read; nobody reads what is not his") {
+    storm([](Random& random) {
+      // Others make and use sockets all the time, which get the numbers that are closed.
+      std::atomic<bool> over = false;
+      std::atomic<int> wrong = 0;
+      std::vector<smarm::JoinHandle> neighbours;
+      for (int n = 0; n < 3; ++n)
+        neighbours.push_back(smarm::spawn([&over, &wrong] {
+          while (!over) {
+            FdPair pair(FdPair::socket);
+            auto stream = smarm::UnixStream::adopt(::dup(pair.reader()));
+            if (!stream || smarm::write(pair.writer(), bytes("n"), kPatience) != 1u) {
+              ++wrong;
+              return;
+            }
+            smarm::yield_now();
+            char c = 0;
+            if (stream->read({&c, 1}, kPatience).value_or(0) != 1 || c != 'n') ++wrong;
+          }
+        }));
+      for (int round = 0; round < scaled(300) && wrong == 0; ++round) {
+        FdPair pair(FdPair::socket);
+        auto stream = smarm::UnixStream::adopt(::dup(pair.reader())).value();
+        std::atomic<int> got = 0, ended = 0;
+        std::vector<smarm::JoinHandle> readers;
+        for (int r = 0; r < 3; ++r)
+          readers.push_back(smarm::spawn([&] {
+            char c = 0;
+            auto n = stream.read({&c, 1}, kPatience);
+            if (n.value_or(0) == 1) {
+              ++got;
+              if (c != 'k') ++wrong;
+            } else if (!n && n.error().code == std::errc::bad_file_descriptor) {
+              ++ended;
+            } else {
+              ++wrong;
+            }
+          }));
+        // A reader must be inside its call before the socket is closed.
+        for (auto& reader : readers)
+          if (!yield_until_parked(reader.pid())) ++wrong;
+        auto writer = smarm::spawn([&pair, &wrong] {
+          if (smarm::write(pair.writer(), bytes("k"), kPatience) != 1u) ++wrong;
+        });
+        if (random.one_in(2)) jitter(random);
+        if (random.one_in(4)) {
+          smarm::block_on_io([&stream] { stream.close(); });
+        } else {
+          stream.close();
+        }
+        check_all(readers);
+        CHECK(writer.join());
+        CHECK(got <= 1);
+        CHECK(got + ended == 3);
+      }
+      over = true;
+      check_all(neighbours);
+      CHECK(wrong == 0);
+    });
+  }
+
+  TEST_CASE("listener close storm: a listener is closed while others accept and connect") {
+    storm([](Random& random) {
+      for (int round = 0; round < scaled(100); ++round) {
+        auto listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
+        const std::uint16_t port = listener.port();
+        std::atomic<int> wrong = 0;
+        std::vector<smarm::JoinHandle> acceptors, clients;
+        for (int a = 0; a < 3; ++a)
+          acceptors.push_back(smarm::spawn([&] {
+            auto stream = listener.accept(kPatience);
+            if (!stream && stream.error().code != std::errc::bad_file_descriptor) ++wrong;
+          }));
+        for (auto& acceptor : acceptors)
+          if (!yield_until_parked(acceptor.pid())) ++wrong;
+        for (int c = 0; c < 2; ++c)
+          clients.push_back(smarm::spawn([&wrong, port] {
+            auto stream = smarm::TcpStream::connect("127.0.0.1", port, kPatience);
+            if (!stream && stream.error().code == std::errc::timed_out) ++wrong;
+          }));
+        jitter(random);
+        listener.close();
+        check_all(acceptors);
+        check_all(clients);
+        CHECK(wrong == 0);
+      }
+    });
+  }
+
+  TEST_CASE("acceptor storm: two acceptors and bursts of connections, none is left behind") {
+    storm([](Random& random) {
+      auto listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
+      std::atomic<int> accepted = 0;
+      std::vector<smarm::JoinHandle> acceptors;
+      for (int a = 0; a < 2; ++a)
+        acceptors.push_back(smarm::spawn([&listener, &accepted, stream = random.next()] {
+          Random own(stream);
+          while (auto connection = listener.accept()) {
+            ++accepted;
+            jitter(own);
+          }
+        }));
+      int expected = 0;
+      bool all = true;
+      for (int round = 0; round < scaled(150) && all; ++round) {
+        const int burst = 1 + random.below(4);
+        expected += burst;
+        std::vector<smarm::JoinHandle> clients;
+        for (int c = 0; c < burst; ++c)
+          clients.push_back(smarm::spawn([port = listener.port()] {
+            auto stream = smarm::TcpStream::connect("127.0.0.1", port, kPatience);
+            if (!stream) throw std::runtime_error(stream.error().what());
+          }));
+        check_all(clients);
+        all = yield_until([&] { return accepted == expected; });
+      }
+      CHECK(all);
+      for (auto& acceptor : acceptors) CHECK(yield_until_parked(acceptor.pid()));
+      listener.close();
+      check_all(acceptors);
+    });
+  }
 }

@@ -342,4 +342,36 @@ TEST_SUITE("public actor") {
       });
     });
   }
+
+  TEST_CASE("an actor may join one of another runtime, and stays in its own") {
+    for_each_worker_count([](unsigned workers) {
+      auto [tx, rx] = smarm::channel<smarm::JoinHandle>();
+      std::atomic<bool> done = false, stayed = false;
+      smarm::Pid joiner;
+      std::atomic<bool> joining = false;
+      smarm::Runtime theirs = smarm::init(smarm::Config::exact(workers));
+      smarm_runtime_hold(theirs.raw());  // until the handle has come
+      std::thread other([&, rx = std::move(rx)]() mutable {
+        theirs.run([&, rx = std::move(rx)]() mutable {
+          auto handle = rx.recv();
+          REQUIRE(handle.has_value());
+          joiner = smarm::self_pid();
+          joining = true;
+          CHECK(handle->join());
+          stayed = smarm_runtime_current() == theirs.raw();
+          done = true;
+          smarm_runtime_release(theirs.raw());
+        });
+      });
+      run_at(workers, [&, tx = std::move(tx)] {
+        auto [go, wait] = smarm::channel<int>();
+        (void)tx.send(smarm::spawn([wait = std::move(wait)]() mutable { (void)wait.recv(); }));
+        CHECK(yield_until([&] { return joining && parked(joiner); }));
+        (void)go.send(1);
+        CHECK(yield_until([&] { return done.load(); }));
+      });
+      other.join();
+      CHECK(stayed);
+    });
+  }
 }

@@ -302,4 +302,27 @@ TEST_SUITE("public channel") {
       for (auto& end : smarm::join_all(ring)) CHECK(end);
     });
   }
+
+  TEST_CASE("len is exact once the senders are silent, however they raced") {
+    const int rounds = kTsan ? 20 : 100;
+    int wrong = 0;
+    for (int round = 0; round < rounds; ++round) {
+      auto [tx, rx] = smarm::channel<int>();
+      std::atomic<int> present = 0;
+      auto send = [&present, &tx = tx] {
+        for (++present; present < 2;) {  // both at once
+        }
+        for (int i = 0; i < 2000; ++i) (void)tx.send(i);
+      };
+      std::thread a(send), b(send);
+      a.join();
+      b.join();
+      if (rx.len() != 4000) ++wrong;
+      run_at(1, [&rx = rx, &wrong] {
+        for (int i = 0; i < 1000; ++i) (void)rx.try_recv();
+        if (rx.len() != 3000) ++wrong;
+      });
+    }
+    CHECK(wrong == 0);
+  }
 }

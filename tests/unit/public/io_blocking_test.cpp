@@ -102,4 +102,53 @@ TEST_SUITE("public block_on_io") {
   TEST_CASE("outside an actor it throws std::logic_error") {
     CHECK_THROWS_AS(smarm::block_on_io([] {}), std::logic_error);
   }
+
+  TEST_CASE("a late wake-up of a channel does not end the wait for a job") {
+    // The sender's message is found by the second look of a select, just before it would wait; what
+    // the sender then does to wake the actor comes when a job works for it. Many channels make the
+    // time between registering and looking long.
+    for (unsigned workers : {1u, 2u}) {
+      CAPTURE(workers);
+      run_at(workers, [] {
+        constexpr int kChannels = 512;
+        const int rounds = kTsan || kAsan ? 150 : 400;
+        std::vector<std::pair<smarm::Sender<int>, smarm::Receiver<int>>> channels;
+        std::vector<smarm_channel*> raw;
+        for (int i = 0; i < kChannels; ++i) {
+          channels.push_back(smarm::channel<int>());
+          raw.push_back(channels.back().second.raw());
+        }
+        std::atomic<int> wanted = 0;
+        std::atomic<bool> over = false;
+        smarm_runtime_hold(smarm_runtime_current());  // what the foreign thread will send counts
+        std::thread foreign([&wanted, &over, tx = channels[0].first] {
+          unsigned random = 1;
+          for (int sent = 0; !over;) {
+            if (wanted.load() == sent) continue;
+            ++sent;
+            random = random * 1103515245u + 12345u;
+            for (unsigned i = (random >> 16) % 8192; i > 0; --i) escape(&i);
+            (void)tx.send(sent);
+          }
+        });
+        int early = 0;
+        for (int round = 0; round < rounds; ++round) {
+          ++wanted;
+          const int ready = smarm_channel_select(raw.data(), raw.size(), SMARM_FOREVER);
+          if (ready == 0) (void)channels[0].second.try_recv();
+          // On the heap: a job that outlives the wait does no harm.
+          auto done = std::make_shared<std::atomic<bool>>(false);
+          smarm::block_on_io([done] {
+            std::this_thread::sleep_for(200us);  // long enough for a late wake-up to come in
+            *done = true;
+          });
+          if (!*done) ++early;
+        }
+        over = true;
+        foreign.join();
+        smarm_runtime_release(smarm_runtime_current());
+        CHECK(early == 0);
+      });
+    }
+  }
 }

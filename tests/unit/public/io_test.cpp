@@ -282,4 +282,41 @@ TEST_SUITE("public io") {
     CHECK_THROWS_AS(static_cast<void>(smarm::wait_readable(pair.reader(), 0ms)), std::logic_error);
     CHECK_THROWS_AS(static_cast<void>(smarm::read(pair.reader(), {&c, 1}, 0ms)), std::logic_error);
   }
+
+  TEST_CASE(
+      "a raw wait left on a closed number ends when a socket takes the number, and the socket "
+      "hears what comes") {
+    run_at_each_worker_count([] {
+      FdPair pipe(FdPair::pipe);
+      const int number = pipe.reader();
+      std::error_code first, second;
+      auto reader = smarm::spawn([&first, number] {
+        if (auto r = smarm::wait_readable(number, kPatience); !r) first = r.error();
+      });
+      auto hasty = smarm::spawn([&second, number] {
+        if (auto r = smarm::wait_readable(number, 500ms); !r) second = r.error();
+      });
+      CHECK(yield_until_parked(reader.pid()));
+      CHECK(yield_until_parked(hasty.pid()));
+      FdPair ends(FdPair::socket);
+      pipe.close_reader();
+      REQUIRE(::dup3(ends.reader(), number, O_CLOEXEC) == number);
+      ends.close_reader();
+      auto stream = smarm::UnixStream::adopt(number);
+      REQUIRE(stream.has_value());
+      CHECK(hasty.join());
+      CHECK(reader.join());
+      CHECK(first == std::errc::bad_file_descriptor);
+      CHECK(second == std::errc::bad_file_descriptor);
+      // The socket's reader waits before its byte comes.
+      auto listener = smarm::spawn([&stream] {
+        char c = 0;
+        CHECK(stream->read({&c, 1}, kPatience).value_or(0) == 1);
+        CHECK(c == 's');
+      });
+      CHECK(yield_until_parked(listener.pid()));
+      CHECK(smarm::write(ends.writer(), bytes("s"), kPatience) == 1u);
+      CHECK(listener.join());
+    });
+  }
 }

@@ -363,4 +363,104 @@ TEST_SUITE("public sockets") {
       CHECK_FALSE(smarm::UnixListener::bind("/no/such/directory/socket").has_value());
     });
   }
+
+  TEST_CASE("a socket that is closed on a pool thread wakes its reader and frees its number") {
+    run_at_each_worker_count([] {
+      FdPair pair(FdPair::socket), pipe(FdPair::pipe);
+      const int number = ::dup(pair.reader());
+      auto stream = smarm::UnixStream::adopt(number).value();
+      auto reader = smarm::spawn([&stream] {
+        char c;
+        auto n = stream.read({&c, 1}, kPatience);
+        REQUIRE_FALSE(n.has_value());
+        CHECK(n.error().code == std::errc::bad_file_descriptor);
+      });
+      CHECK(yield_until_parked(reader.pid()));
+      smarm::block_on_io([&stream] { stream.close(); });
+      CHECK(reader.join());
+      CHECK(::fcntl(number, F_GETFD) == -1);
+      REQUIRE(::dup3(pipe.reader(), number, O_CLOEXEC) == number);
+      CHECK(smarm::write(pipe.writer(), bytes("p"), kPatience) == 1u);
+      CHECK(read_n(number, 1) == "p");
+      ::close(number);
+    });
+  }
+
+  TEST_CASE("a socket that is closed between two runs, or when its runtime has gone, is closed") {
+    for_each_worker_count([](unsigned workers) {
+      const std::size_t fds = open_fds();
+      smarm::UnixStream between, after;
+      int number = -1, last = -1;
+      {
+        smarm::Runtime runtime = smarm::init(smarm::Config::exact(workers));
+        FdPair pair(FdPair::socket), pipe(FdPair::pipe);
+        runtime.run([&] {
+          number = ::dup(pair.reader());
+          between = smarm::UnixStream::adopt(number).value();
+          last = ::dup(pair.writer());
+          after = smarm::UnixStream::adopt(last).value();
+        });
+        between.close();
+        CHECK(::fcntl(number, F_GETFD) == -1);
+        runtime.run([number, &pipe] {
+          REQUIRE(::dup3(pipe.reader(), number, O_CLOEXEC) == number);
+          auto reader = smarm::spawn([number] { CHECK(read_n(number, 1) == "p"); });
+          CHECK(yield_until_parked(reader.pid()));
+          CHECK(smarm::write(pipe.writer(), bytes("p"), kPatience) == 1u);
+          CHECK(reader.join());
+          ::close(number);
+        });
+      }
+      // Another runtime, perhaps at the same place in memory, is not meant.
+      run_at(workers, [&after, last] {
+        after.close();
+        CHECK(::fcntl(last, F_GETFD) == -1);
+      });
+      CHECK(open_fds() == fds);
+    });
+  }
+
+  TEST_CASE("a socket of another runtime is refused, not used") {
+    FdPair pair(FdPair::socket);
+    smarm::UnixStream stream;
+    smarm::Runtime owner = smarm::init(smarm::Config::exact(1));
+    owner.run([&] { stream = smarm::UnixStream::adopt(::dup(pair.reader())).value(); });
+    run_at(1, [&stream] {
+      char c;
+      auto n = stream.read({&c, 1}, kPatience);
+      REQUIRE_FALSE(n.has_value());
+      CHECK(n.error().code == std::errc::cross_device_link);
+    });
+  }
+
+  TEST_CASE("two acceptors on one listener get every connection") {
+    for (unsigned workers : {1u, 2u, 4u}) {
+      CAPTURE(workers);
+      run_at(workers, [] {
+        TcpWorld world;
+        std::atomic<int> accepted = 0;
+        std::vector<smarm::JoinHandle> acceptors;
+        for (int a = 0; a < 2; ++a)
+          acceptors.push_back(smarm::spawn([&world, &accepted] {
+            for (;;) {
+              auto stream = world.listener.accept();
+              if (!stream) return;
+              ++accepted;
+            }
+          }));
+        const int rounds = kTsan ? 60 : 300;
+        bool all = true;
+        for (int round = 0; round < rounds && all; ++round) {
+          std::vector<smarm::JoinHandle> clients;
+          for (int c = 0; c < 2; ++c)
+            clients.push_back(smarm::spawn([&world] { CHECK(world.connect().has_value()); }));
+          smarm::join_all(clients);
+          all = yield_until([&] { return accepted == 2 * (round + 1); });
+        }
+        CHECK(all);
+        world.listener.close();
+        for (auto& end : smarm::join_all(acceptors)) CHECK(end);
+      });
+    }
+  }
 }

@@ -210,4 +210,33 @@ TEST_SUITE("public supervision") {
       CHECK(std::adjacent_find(pids.begin(), pids.end()) == pids.end());
     });
   }
+
+  TEST_CASE("a bounded mailbox is refused, and what was registered before stays") {
+    run_at_each_worker_count([] {
+      auto mailbox = supervise();
+      auto [tx, rx] = smarm::bounded_channel<smarm::Signal>(1);
+      CHECK_THROWS_AS(smarm::register_supervisor_channel(smarm::self_pid(), tx),
+                      std::invalid_argument);
+      tx = {};
+      CHECK(rx.try_recv().error() == smarm::RecvError::closed);  // no reference is kept
+      std::vector<smarm::JoinHandle> children;
+      for (int i = 0; i < 4; ++i) children.push_back(smarm::spawn([] {}));
+      for (auto& end : smarm::join_all(children)) CHECK(end);
+      for (int i = 0; i < 4; ++i) CHECK(mailbox.recv_timeout(kPatience).has_value());
+    });
+  }
+
+  TEST_CASE("a mailbox that is registered for an actor that has ended is closed, not kept") {
+    run_at_each_worker_count([] {
+      auto child = smarm::spawn([] {});
+      const smarm::Pid pid = child.pid();
+      CHECK(yield_until([pid] { return state_of(pid) == "ended"; }));
+      for (bool joined : {false, true}) {  // the block is done, then free
+        if (joined) CHECK(child.join());
+        auto [tx, rx] = smarm::channel<smarm::Signal>();
+        smarm::register_supervisor_channel(pid, std::move(tx));
+        CHECK(rx.try_recv().error() == smarm::RecvError::closed);
+      }
+    });
+  }
 }

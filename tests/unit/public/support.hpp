@@ -8,6 +8,9 @@
 #include <smarm/smarm.hpp>
 
 #include <doctest/doctest.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,6 +138,24 @@ int in_child_process(F f) {
   ::waitpid(child, &status, 0);
   return status;
 }
+
+// What an abandoned actor had is lost, and known to be. (The pointer may be to the middle.)
+inline void lost_on_purpose([[maybe_unused]] const void* p) {
+#if defined(__SANITIZE_ADDRESS__)
+  __lsan_ignore_object(p);
+#endif
+}
+// The same for what is allocated while one lives, on one thread.
+struct LostOnPurpose {
+#if defined(__SANITIZE_ADDRESS__)
+  LostOnPurpose() { __lsan_disable(); }
+  ~LostOnPurpose() { __lsan_enable(); }
+#else
+  LostOnPurpose() {}
+#endif
+  LostOnPurpose(const LostOnPurpose&) = delete;
+  LostOnPurpose& operator=(const LostOnPurpose&) = delete;
+};
 
 // Keeps the compiler from seeing that an object is never used.
 inline void escape(const void* p) { asm volatile("" : : "g"(p) : "memory"); }

@@ -172,4 +172,18 @@ TEST_SUITE("public timer") {
       CHECK(longer.join().error().killed());
     });
   }
+
+  TEST_CASE("a handle that has outlived its runtime may be cancelled by an actor of another") {
+    for_each_worker_count([](unsigned workers) {
+      std::vector<smarm::Timer> kept;
+      run_at(workers, [&kept] {
+        kept.push_back(smarm::unpark_after(1ms, smarm::self_pid()));
+        kept.push_back(smarm::unpark_after(0ms, smarm::self_pid()));
+        smarm::park_current();
+      });
+      run_at(workers, [&kept] {
+        for (smarm::Timer& timer : kept) CHECK_FALSE(timer.cancel());
+      });
+    });
+  }
 }

@@ -122,4 +122,37 @@ TEST_SUITE("public trace") {
       for (const auto& [actor, n] : count) CHECK(n == 20);
     });
   }
+
+  TEST_CASE("two runtimes record at once: every event is whole") {
+    Tracing tracing;
+    constexpr std::uint64_t kEach = 20000, kMark = 0x5a5a5a5a5a5a5a5a;
+    std::atomic<int> present = 0;
+    auto record = [&present](const char* name, std::uint64_t mark) {
+      run_at(2, [&present, name, mark] {
+        for (++present; present < 2;) {  // both at once
+        }
+        for (std::uint64_t i = 0; i < kEach; ++i) SMARM_TRACE(name, i, i ^ mark);
+      });
+    };
+    std::thread other([&record] { record("other", ~kMark); });
+    record("mine", kMark);
+    other.join();
+    std::map<std::string, std::uint64_t> next;
+    bool whole = true;
+    std::uint64_t seen = 0;
+    for (auto part = trace::read(); !part.empty(); part = trace::read()) {
+      for (const auto& e : part) {
+        const std::string_view name = e.name;
+        if (name != "mine" && name != "other") continue;
+        whole = whole && (e.a ^ e.b) == (name == "mine" ? kMark : ~kMark);
+        whole = whole && e.a >= next[e.name];  // one actor each, which does not move: in order
+        next[e.name] = e.a + 1;
+        ++seen;
+      }
+    }
+    CHECK(whole);
+    CHECK(next["mine"] == kEach);
+    CHECK(next["other"] == kEach);
+    CHECK(seen + trace::dropped() >= 2 * kEach);
+  }
 }
