@@ -36,7 +36,7 @@ void push(smarm_channel& c, Message* m) {
 Message* take_alone(smarm_channel& c) {
   Message* next = c.head->next.load(std::memory_order_relaxed);
   if (!next) return nullptr;
-  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   return std::exchange(c.head, next);  // now the stub: its payload was taken before
 }
 
@@ -148,7 +148,8 @@ bool take(smarm_channel& c, void** payload) {
     next = linked_next(head);
   }
   c.head = next;
-  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  c.received.store(c.received.load(std::memory_order_relaxed) + 1,
+                   std::memory_order_release);  // pairs with channel_length
   recycle(head);
   if (c.places) give_place(*c.places);
   *payload = next->payload();
@@ -331,9 +332,16 @@ void drop_receiver(smarm_channel& c) {
 }
 
 std::size_t channel_length(const smarm_channel& c) {
-  // In this order, each at least as late as the one before: never negative.
-  const std::uint64_t received = c.received.load(std::memory_order_acquire);
-  return c.sent.load(std::memory_order_relaxed) - received;
+  // Exact when nothing was received meanwhile; else, after a few tries, rather too few than more
+  // than a bounded channel holds.
+  std::uint64_t sent = 0, received = c.received.load(std::memory_order_acquire);
+  for (int tries = 0; tries < 4; ++tries) {
+    sent = c.sent.load(std::memory_order_acquire);
+    const std::uint64_t before =
+        std::exchange(received, c.received.load(std::memory_order_acquire));
+    if (received == before) return sent - received;
+  }
+  return sent > received ? sent - received : 0;
 }
 
 }  // namespace smarm
