@@ -106,45 +106,46 @@ TEST_SUITE("public block_on_io") {
   TEST_CASE("a late wake-up of a channel does not end the wait for a job") {
     // The sender's message is found by the second look of a select, just before it would wait; what
     // the sender then does to wake the actor comes when a job works for it. Many channels make the
-    // time between registering and looking long.
+    // time between registering and the second look long; the pause before the send follows it.
     for (unsigned workers : {1u, 2u}) {
       CAPTURE(workers);
       run_at(workers, [] {
-        constexpr int kChannels = 512;
-        const int rounds = kTsan || kAsan ? 150 : 400;
+        constexpr int kChannels = 512, kRounds = 400;
         std::vector<std::pair<smarm::Sender<int>, smarm::Receiver<int>>> channels;
         std::vector<smarm_channel*> raw;
         for (int i = 0; i < kChannels; ++i) {
           channels.push_back(smarm::channel<int>());
           raw.push_back(channels.back().second.raw());
         }
-        std::atomic<int> wanted = 0;
-        std::atomic<bool> over = false;
+        std::atomic<int> wanted = 0, at_it = 0, pause = 100;
         smarm_runtime_hold(smarm_runtime_current());  // what the foreign thread will send counts
-        std::thread foreign([&wanted, &over, tx = channels[0].first] {
-          unsigned random = 1;
-          for (int sent = 0; !over;) {
-            if (wanted.load() == sent) continue;
-            ++sent;
-            random = random * 1103515245u + 12345u;
-            for (unsigned i = (random >> 16) % 8192; i > 0; --i) escape(&i);
-            (void)tx.send(sent);
+        std::thread foreign([&, tx = channels[0].first] {
+          for (int n = 1; n <= kRounds; ++n) {
+            while (wanted < n) std::this_thread::yield();
+            at_it = n;
+            for (int i = pause; i > 0; --i) escape(&i);
+            (void)tx.send(n);
           }
         });
         int early = 0;
-        for (int round = 0; round < rounds; ++round) {
-          ++wanted;
+        for (int round = 1; round <= kRounds; ++round) {
+          const std::uint64_t parks = smarm::stats().total.parks;
+          wanted = round;
+          while (at_it < round) {  // both run from here on
+          }
           const int ready = smarm_channel_select(raw.data(), raw.size(), SMARM_FOREVER);
           if (ready == 0) (void)channels[0].second.try_recv();
-          // On the heap: a job that outlives the wait does no harm.
+          const bool waited = smarm::stats().total.parks != parks;
+          pause = waited ? pause * 3 / 4 : std::min(pause + pause / 4 + 20, 100'000);
+          // On the heap, and the callable outlives its call: a job that is late does no harm.
           auto done = std::make_shared<std::atomic<bool>>(false);
-          smarm::block_on_io([done] {
+          auto job = [done] {
             std::this_thread::sleep_for(200us);  // long enough for a late wake-up to come in
             *done = true;
-          });
+          };
+          smarm::block_on_io(job);
           if (!*done) ++early;
         }
-        over = true;
         foreign.join();
         smarm_runtime_release(smarm_runtime_current());
         CHECK(early == 0);

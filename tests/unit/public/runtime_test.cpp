@@ -255,7 +255,7 @@ TEST_SUITE("public runtime") {
         for (int i = 0; i < 100; ++i)
           actors.push_back(smarm::spawn([] {
             smarm::yield_now();
-            smarm::sleep(1ms);
+            smarm::sleep(20ms);  // so long that it is not over before the timer is armed
           }));
         for (auto& end : smarm::join_all(actors)) CHECK(end);
         CHECK(smarm::stats().workers.size() == workers);
