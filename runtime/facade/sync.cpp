@@ -72,11 +72,8 @@ int smarm_channel_send(smarm_channel* c, void* message) {
 int smarm_channel_recv(smarm_channel* c, int64_t timeout_ns, void** message) {
   Worker* w = current_worker();
   if (!w || !w->current) return SMARM_E_NOT_ACTOR;
-  int status = kill_pending(*w->current) ? kKilled : try_receive_message(*c, message);
-  if (status == SMARM_E_EMPTY) {
-    Section section(w);
-    status = receive_message(*c, timeout_ns, message);
-  }
+  Actor& self = *w->current;
+  const int status = kill_pending(self) ? kKilled : receive_message(*c, self, timeout_ns, message);
   tick();
   return finish(status);
 }

@@ -19,15 +19,20 @@ namespace {
 ExitHooks exit_hooks;
 
 // From here on the pid is stale. True: it has left a mailbox behind.
-bool mark_done(Actor& a) {
+bool mark_done(Actor& a, bool solo) {
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
-  do {
+  for (;;) {
     SMARM_ASSERT(legal_transition(state(word), ActorState::done));
     // A wait number more: tickets of this life are worth nothing in the next.
-  } while (!a.word.compare_exchange_weak(word,
-                                         make(generation(word), next_wait(word), ActorState::done),
-                                         std::memory_order_acq_rel, std::memory_order_relaxed));
-  return word & kMailbox;
+    const std::uint64_t next = make(generation(word), next_wait(word), ActorState::done);
+    if (solo) {
+      a.word.store(next, std::memory_order_release);
+    } else if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed)) {
+      continue;
+    }
+    return word & kMailbox;
+  }
 }
 
 void free_actor(Actor& a, Worker& w) {
@@ -60,7 +65,7 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   }
   w.stacks.pool().unreserve();
   const smarm_pid pid = a.pid();
-  if (mark_done(a)) exit_hooks.left_mailbox(pid);
+  if (mark_done(a, w.solo)) exit_hooks.left_mailbox(pid);
   w.counters.exited.add();
 }
 

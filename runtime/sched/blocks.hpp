@@ -17,6 +17,18 @@ inline void* alloc_block(std::size_t size) noexcept {
   return raw_block_alloc(size ? size : 1);
 }
 
+// By class, for those who keep it; w is the calling thread's.
+inline void* alloc_block_of(Worker* w, std::size_t cls) noexcept {
+  if (kRecycleBlocks && w) [[likely]]
+    return w->blocks.alloc(cls);
+  return raw_block_alloc(block_class_size(cls));
+}
+inline void free_block_of(Worker* w, void* block, std::size_t cls) noexcept {
+  if (kRecycleBlocks && w) [[likely]]
+    return w->blocks.free(block, cls);
+  raw_block_free(block);
+}
+
 inline void free_block(void* block, std::size_t size) noexcept {
   Worker* w = current_worker();
   if (kRecycleBlocks && w && size - 1 < kLargestBlock) [[likely]]

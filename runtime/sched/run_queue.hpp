@@ -73,7 +73,18 @@ class RunQueue {
     overflow_.push(a);
   }
 
-  Actor* pop() {
+  Actor* pop() { return shared_ ? pop_among_many() : pop_alone(); }
+  Actor* pop_alone() {  // in a runtime of one worker
+    std::uint32_t head = head_.load(std::memory_order_relaxed);
+    if (head == tail_.load(std::memory_order_relaxed)) [[unlikely]] {
+      if (overflow_.empty()) return nullptr;
+      refill();
+    }
+    Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
+    head_.store(head + 1, std::memory_order_relaxed);
+    return a;
+  }
+  Actor* pop_among_many() {
     std::uint32_t head = head_.load(std::memory_order_relaxed);
     for (;;) {
       const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
@@ -84,10 +95,6 @@ class RunQueue {
         continue;
       }
       Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
-      if (!shared_) {
-        head_.store(head + 1, std::memory_order_relaxed);
-        return a;
-      }
       // acq_rel: orders this take with the thieves' takes; the actor itself was published by this
       // very thread.
       if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel,

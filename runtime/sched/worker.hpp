@@ -144,9 +144,8 @@ inline Actor* Worker::pick() {
     maintain();
   if (fresh.size() == 0 && pinned.empty()) [[likely]] {
     Actor* a = ready.pop();
-    if (!a || a->stack) [[likely]]
+    if (!a || a->stack || prepare(a)) [[likely]]
       return a;
-    if (prepare(a)) return a;
   }
   return pick_among_all();
 }

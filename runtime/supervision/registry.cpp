@@ -103,6 +103,16 @@ void deadline_passed(void* arg) {
   kill_pid(pid);
 }
 
+// The mark and the actor's end meet in one word: either the end sees that there is something to
+// take away, or the mark is refused and it is taken away here.
+void mark_mailbox(Worker&, Actor& a, std::uint32_t generation) {
+  std::uint64_t word = a.word.load(std::memory_order_acquire);
+  do {
+    if (!state_word::alive(word, generation)) return unregister({a.index, generation});
+  } while (
+      !a.word.compare_exchange_weak(word, word | state_word::kMailbox, std::memory_order_acq_rel));
+}
+
 void send_stop(smarm_channel& c) {
   void* payload = alloc_message(1);
   if (payload && send_message(c, payload) != SMARM_OK) free_message(payload);
@@ -142,14 +152,9 @@ int register_supervisor(smarm_pid pid, smarm_channel* mailbox) {
     old = std::exchange(mailboxes().by_pid[key(pid)], mailbox);
   }
   if (old) drop_sender(*old);
-  // The mark and the actor's end meet in one word: either the end sees that there is something to
-  // take away, or the mark is refused and it is taken away here.
-  std::uint64_t word = a->word.load(std::memory_order_acquire);
-  do {
-    if (!state_word::alive(word, pid.generation)) return unregister(pid), SMARM_E_STALE;
-  } while (!a->word.compare_exchange_weak(word, word | state_word::kMailbox,
-                                          std::memory_order_acq_rel));
-  return SMARM_OK;
+  if (call_on_runtime({pid, mark_mailbox})) return SMARM_OK;
+  unregister(pid);
+  return SMARM_E_STALE;
 }
 
 int arm_deadline(Actor& a, std::int64_t after_ns) {

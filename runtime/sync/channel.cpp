@@ -40,8 +40,12 @@ Message* take_alone(smarm_channel& c) {
   return std::exchange(c.head, next);  // now the stub: its payload was taken before
 }
 
-void recycle(Message* stub) {
-  if (stub->size) free_block(stub, stub->size);
+inline void recycle(Worker* w, Message* stub) {
+  if (stub->cls < kBlockClasses) [[likely]] {
+    free_block_of(w, stub, stub->cls);
+  } else if (stub->cls == Message::kLarge) {
+    raw_block_free(stub);
+  }
 }
 
 // For an operation that follows the shared protocol.
@@ -150,7 +154,7 @@ bool take(smarm_channel& c, void** payload) {
   c.head = next;
   c.received.store(c.received.load(std::memory_order_relaxed) + 1,
                    std::memory_order_release);  // pairs with channel_length
-  recycle(head);
+  recycle(current_worker(), head);
   if (c.places) give_place(*c.places);
   *payload = next->payload();
   return true;
@@ -174,7 +178,7 @@ void drop_reference(smarm_channel& c) {
   const std::uint64_t before = c.references.fetch_sub(kOneReference, std::memory_order_acq_rel);
   if ((before & 0xffffffffu) != 1) return;
   drain(c);
-  recycle(c.head);
+  recycle(current_worker(), c.head);
   delete c.places;
   c.~smarm_channel();
   free_block(&c, sizeof c);
@@ -184,38 +188,27 @@ void drop_reference(smarm_channel& c) {
 
 void* alloc_message(std::size_t size) {
   const std::size_t whole = sizeof(Message) + size;
-  if (whole < size) return nullptr;
-  void* memory = alloc_block(whole);
-  if (!memory) return nullptr;
-  auto* m = new (memory) Message;
-  m->size = whole;
+  Message* m;
+  if (whole <= kLargestBlock) [[likely]] {
+    const std::size_t cls = block_class(whole);
+    void* memory = alloc_block_of(current_worker(), cls);
+    if (!memory) return nullptr;
+    m = new (memory) Message;
+    m->cls = static_cast<std::uint8_t>(cls);
+  } else {
+    void* memory = whole < size ? nullptr : raw_block_alloc(whole);
+    if (!memory) return nullptr;
+    m = new (memory) Message;
+    m->cls = Message::kLarge;
+  }
   return m->payload();
 }
 
-void free_message(void* payload) {
-  Message* m = Message::of(payload);
-  free_block(m, m->size);
-}
+void free_message(void* payload) { recycle(current_worker(), Message::of(payload)); }
 
-int send_message(smarm_channel& c, void* payload) {
-  Worker* w = current_worker();
-  if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
-    const bool gone = c.receiver_gone.load(std::memory_order_relaxed);
-    if (!gone) {
-      Message* m = Message::of(payload);
-      m->next.store(nullptr, std::memory_order_relaxed);
-      c.sent.store(c.sent.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-      Message* previous = c.tail.load(std::memory_order_relaxed);
-      c.tail.store(m, std::memory_order_relaxed);
-      previous->next.store(m, std::memory_order_relaxed);
-    }
-    const std::uint64_t ticket = c.waiter.load(std::memory_order_relaxed);
-    Ownership::leave(w->exclusive);
-    if (gone) return SMARM_E_CLOSED;
-    if (ticket)
-      w->wake(Ticket::unpack(ticket));  // a receiver elsewhere would have shared the channel
-    return SMARM_OK;
-  }
+namespace {
+
+[[gnu::noinline]] int send_shared(smarm_channel& c, void* payload) {
   share(c);
   if (c.places) {
     if (int status = take_place(c)) return status;
@@ -229,6 +222,28 @@ int send_message(smarm_channel& c, void* payload) {
   return SMARM_OK;
 }
 
+}  // namespace
+
+int send_message(smarm_channel& c, void* payload) {
+  Worker* w = current_worker();
+  if (!w || !c.ownership.enter(w->exclusive, &c)) return send_shared(c, payload);
+  if (c.receiver_gone.load(std::memory_order_relaxed)) [[unlikely]] {
+    Ownership::leave(w->exclusive);
+    return SMARM_E_CLOSED;
+  }
+  Message* m = Message::of(payload);
+  m->next.store(nullptr, std::memory_order_relaxed);
+  c.sent.store(c.sent.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  Message* previous = c.tail.load(std::memory_order_relaxed);
+  c.tail.store(m, std::memory_order_relaxed);
+  previous->next.store(m, std::memory_order_relaxed);
+  const std::uint64_t ticket = c.waiter.load(std::memory_order_relaxed);
+  Ownership::leave(w->exclusive);
+  if (ticket)
+    w->wake(Ticket::unpack(ticket));  // a receiver elsewhere would have shared the channel
+  return SMARM_OK;
+}
+
 int try_receive_message(smarm_channel& c, void** payload) {
   Worker* w = current_worker();
   if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
@@ -236,7 +251,7 @@ int try_receive_message(smarm_channel& c, void** payload) {
     const bool open = has_senders(c);
     Ownership::leave(w->exclusive);
     if (!stub) return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
-    recycle(stub);
+    recycle(w, stub);
     *payload = c.head->payload();
     return SMARM_OK;
   }
@@ -247,34 +262,68 @@ int try_receive_message(smarm_channel& c, void** payload) {
                           : SMARM_E_CLOSED;  // the last sender may have sent before it went
 }
 
-int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload) {
-  Actor& self = *current_actor();
+namespace {
+
+// The worker has the channel to itself, and the caller is inside. SMARM_E_EMPTY: follow the shared
+// protocol instead (the channel was taken away meanwhile, or the wait was ended by somebody else).
+int receive_alone(smarm_channel& c, Actor& self, Worker& w, void** payload) {
+  Message* stub = take_alone(c);
+  if (!stub) {
+    const bool open = has_senders(c);
+    const Ticket ticket = begin_wait(self);
+    if (open) c.waiter.store(ticket.pack(), std::memory_order_relaxed);
+    Ownership::leave(w.exclusive);
+    if (!open) return SMARM_E_CLOSED;
+    if (self.dying) return SMARM_E_EMPTY;
+    ++w.in_runtime;
+    const Woken woken = wait(self, ticket, WaitKind::recv, kNever);
+    --w.in_runtime;
+    c.waiter.store(0, std::memory_order_relaxed);
+    if (woken == Woken::killed) return kKilled;
+    if (!c.ownership.enter(w.exclusive, &c)) return SMARM_E_EMPTY;
+    stub = take_alone(c);
+  }
+  Ownership::leave(w.exclusive);
+  if (!stub) return SMARM_E_EMPTY;
+  recycle(&w, stub);
+  *payload = c.head->payload();
+  return SMARM_OK;
+}
+
+// relaxed stores of 0 to `waiter`: who reads the old ticket finds it used up, or leaves a mark that
+// begin_wait clears.
+[[gnu::noinline]] int receive_shared(smarm_channel& c, Actor& self, std::int64_t timeout_ns,
+                                     void** payload) {
+  int status = try_receive_message(c, payload);
+  if (status != SMARM_E_EMPTY) return status;
   if (self.dying) return SMARM_E_CLOSED;
+  share(c);
+  Section section(current_worker());
   const std::uint64_t deadline =
       timeout_ns < 0 ? kNever
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
   for (;;) {
     const Ticket ticket = begin_wait(self);
-    Woken woken = Woken::by_ticket;
-    Worker* w = current_worker();
-    if (c.ownership.enter(w->exclusive, &c)) [[likely]] {
-      const bool ready = c.head->next.load(std::memory_order_relaxed) || !has_senders(c);
-      c.waiter.store(ticket.pack(), std::memory_order_relaxed);
-      Ownership::leave(w->exclusive);
-      if (!ready) woken = wait(self, ticket, WaitKind::recv, deadline);
-    } else {
-      share(c);
-      c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
-      if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
-    }
-    c.waiter.store(0,
-                   std::memory_order_relaxed);  // relaxed: who reads the old ticket finds it used
-                                                // up, or leaves a mark that begin_wait clears
+    c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
+    const Woken woken =
+        is_ready(c) ? Woken::by_ticket : wait(self, ticket, WaitKind::recv, deadline);
+    c.waiter.store(0, std::memory_order_relaxed);
     if (woken == Woken::killed) return kKilled;
-    const int status = try_receive_message(c, payload);
+    status = try_receive_message(c, payload);
     if (status != SMARM_E_EMPTY) return status;
     if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
   }
+}
+
+}  // namespace
+
+int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
+  Worker* w = current_worker();
+  if (timeout_ns < 0 && c.ownership.enter(w->exclusive, &c)) [[likely]] {
+    const int status = receive_alone(c, self, *w, payload);
+    if (status != SMARM_E_EMPTY) return status;
+  }
+  return receive_shared(c, self, timeout_ns, payload);
 }
 
 int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns) {

@@ -38,7 +38,10 @@ namespace smarm {
 
 struct Message {
   std::atomic<Message*> next{nullptr};
-  std::size_t size = 0;  // of the whole block; 0 for the embedded stub
+  std::uint8_t cls = kEmbedded;  // block class of the whole, or one of the next two
+
+  static constexpr std::uint8_t kEmbedded = 0xff;  // the channel's own stub
+  static constexpr std::uint8_t kLarge = 0xfe;     // beyond the classes
 
   void* payload() { return this + 1; }
   static Message* of(void* payload) { return static_cast<Message*>(payload) - 1; }
@@ -104,10 +107,10 @@ namespace smarm {
 void* alloc_message(std::size_t size);
 void free_message(void* payload);
 
-// kKilled as in park.hpp. What may park is called in a section by actors: receive, select, and send
-// to a bounded channel.
+// kKilled as in park.hpp. select and send to a bounded channel may park: call them in a section.
+// receive makes its own: an actor's call, outside of any.
 int send_message(smarm_channel& c, void* payload);
-int receive_message(smarm_channel& c, std::int64_t timeout_ns, void** payload);
+int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload);
 int try_receive_message(smarm_channel& c, void** payload);
 int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns);
 void add_sender(smarm_channel& c);
