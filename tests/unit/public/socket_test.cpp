@@ -458,6 +458,8 @@ TEST_SUITE("public sockets") {
           all = yield_until([&] { return accepted == 2 * (round + 1); });
         }
         CHECK(all);
+        // Inside their calls: the listener object may not be used while it is closed.
+        for (auto& acceptor : acceptors) CHECK(yield_until_parked(acceptor.pid()));
         world.listener.close();
         for (auto& end : smarm::join_all(acceptors)) CHECK(end);
       });
