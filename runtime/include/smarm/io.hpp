@@ -5,7 +5,7 @@
 // partial reads by others, and after close and reuse: they register for each wait. The RAII types
 // make their sockets non-blocking and register once; they are what a server should use. Timeouts
 // answer std::errc::timed_out. A socket that another actor closes wakes its waiters with
-// std::errc::bad_file_descriptor.
+// std::errc::bad_file_descriptor; no call may begin on the object while another actor closes it.
 #pragma once
 
 #include <smarm/smarm.h>
