@@ -1,7 +1,7 @@
 // The control block of an actor.
 //
 // Blocks live in the actor table for ever (their memory is type-stable): a stale pointer or ticket
-// meets a block of another generation or wait, never foreign memory. A block costs 192 bytes; the
+// meets a block of another generation or wait, never foreign memory. A block costs 256 bytes; the
 // stack comes when the actor first runs. Wait nodes live here and never on a stack.
 //
 // 1. The owner of an actor in state `runnable` is the queue it is on; in `running` its worker; in
