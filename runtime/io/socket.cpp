@@ -101,7 +101,8 @@ smarm_socket* adopt_socket(int fd, int& error) {
     return nullptr;
   }
   std::uint32_t generation = 0;
-  if ((error = current_poller().adopt(fd, generation))) return nullptr;
+  error = current_poller().adopt(fd, generation);
+  if (error) return nullptr;
   void* memory = alloc_block(sizeof(smarm_socket));
   if (!memory) {
     current_poller().forget(fd, generation);
