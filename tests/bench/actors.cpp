@@ -1,51 +1,51 @@
-// Actors: yield, spawn, primes, generators, timers.
+// Actors: yield, spawn, skynet, generators.
 
 #include "tests/bench/harness.hpp"
-#include "tests/bench/primes.hpp"
+#include "tests/bench/memory.hpp"
 
 #include <smarm/smarm.hpp>
 
-#include <cstdio>
 #include <cstdlib>
-#include <vector>
+#include <utility>
 
 namespace {
 
 using bench::in_runtime;
+using bench::per_op;
 using bench::Register;
-using bench::time_ns;
+using bench::Values;
 
-double yield(unsigned workers) {
+Values yield(unsigned workers) {
   constexpr int n = 1'000'000;
   return in_runtime(workers, [] {
-    return time_ns([] {
-             auto loop = [] {
-               for (int i = 0; i < n; ++i) smarm::yield_now();
-             };
-             auto a = smarm::spawn(loop), b = smarm::spawn(loop);
-             smarm::join_all(a, b);
-           }) /
-           (2.0 * n);
+    return per_op(2.0 * n, [] {
+      auto loop = [] {
+        for (int i = 0; i < n; ++i) smarm::yield_now();
+      };
+      auto a = smarm::spawn(loop), b = smarm::spawn(loop);
+      smarm::join_all(a, b);
+    });
   });
 }
 const Register yields({.name = "yield",
                        .baseline = "syscall",
                        .run = yield,
-                       .what = "2 actors yield in a loop, one yield"});
+                       .what = "2 actors yield in a loop, one yield",
+                       .peers = true});
 
-double spawn_join(unsigned workers) {
+Values spawn_join(unsigned workers) {
   constexpr int n = 500'000;
   return in_runtime(workers, [] {
-    return time_ns([] {
-             for (int i = 0; i < n; ++i) (void)smarm::spawn([] {}).join();
-           }) /
-           n;
+    return per_op(n, [] {
+      for (int i = 0; i < n; ++i) (void)smarm::spawn([] {}).join();
+    });
   });
 }
 const Register spawns({.name = "spawn_join",
                        .baseline = "thread_spawn_join",
                        .run = spawn_join,
-                       .what = "an actor made and joined, one at a time"});
+                       .what = "an actor made and joined, one at a time",
+                       .peers = true});
 
 // A 10-ary tree of spawns; the sum of the leaves' numbers comes up through channels.
 void skynet_node(smarm::Sender<long> up, long number, long size) {
@@ -63,90 +63,42 @@ void skynet_node(smarm::Sender<long> up, long number, long size) {
   (void)up.send(sum);
 }
 
-double skynet(unsigned workers) {
-  return in_runtime(workers, [] {
-    return time_ns([] {
-             auto [tx, rx] = smarm::channel<long>();
-             (void)smarm::spawn([tx = std::move(tx)] { skynet_node(tx, 0, 100'000); });
-             if (rx.recv().value() != 4'999'950'000) std::abort();
-           }) /
-           1e6;
+Values skynet(unsigned workers) {
+  const long n = bench::leaves();
+  const auto leaves = static_cast<double>(n);
+  return in_runtime(workers, [=] {
+    return per_op(leaves,
+                  [=] {
+                    auto [tx, rx] = smarm::channel<long>();
+                    (void)smarm::spawn([tx = std::move(tx), n] { skynet_node(tx, 0, n); });
+                    if (rx.recv().value() != n * (n - 1) / 2) std::abort();
+                  }) *
+           leaves / 1e6;
   });
 }
 const Register trees(
-    {.name = "skynet_100k",
-     .unit = "ms",
+    {.name = "skynet",
+     .figures = {{"", "ms"}},
      .run = skynet,
-     .what = "a 10-ary tree of spawns with 100,000 leaves, summed through channels"});
+     .what = "a 10-ary tree of spawns with 1,000,000 leaves, summed through channels",
+     .peers = true,
+     .touch_mib = 3072});
 
-const Register serial_primes({.name = "primes_serial",
-                              .unit = "ms",
-                              .workers = {0},
-                              .run =
-                                  [](unsigned) {
-                                    return time_ns([] {
-                                             if (bench::count_primes(0, bench::kPrimesLimit) !=
-                                                 148'933)
-                                               std::abort();
-                                           }) /
-                                           1e6;
-                                  },
-                              .what = "trial division below 2,000,000, one call"});
-
-double primes(unsigned workers) {
-  return in_runtime(workers, [] {
-    return time_ns([] {
-             auto [tx, rx] = smarm::channel<int>();
-             constexpr int step = bench::kPrimesLimit / bench::kPrimesChunks;
-             for (int c = 0; c < bench::kPrimesChunks; ++c) {
-               (void)smarm::spawn(
-                   [tx = tx, c] { (void)tx.send(bench::count_primes(c * step, (c + 1) * step)); });
-             }
-             int sum = 0;
-             for (int c = 0; c < bench::kPrimesChunks; ++c) sum += rx.recv().value();
-             if (sum != 148'933) std::abort();
-           }) /
-           1e6;
-  });
-}
-const Register actor_primes({.name = "primes",
-                             .unit = "ms",
-                             .baseline = "primes_serial",
-                             .run = primes,
-                             .what = "the same in 64 chunks by 64 actors"});
-
-double generate(unsigned) {
+Values generate(unsigned) {
   constexpr int n = 1'000'000;
-  return time_ns([] {
-           auto numbers = smarm::Generator<int>([](auto& yield) {
-             for (int i = 0; i < n; ++i) yield(i);
-           });
-           long sum = 0;
-           for (int v : numbers) sum += v;
-           if (sum != long{n} * (n - 1) / 2) std::abort();
-         }) /
-         n;
+  return per_op(n, [] {
+    auto numbers = smarm::Generator<int>([](auto& yield) {
+      for (int i = 0; i < n; ++i) yield(i);
+    });
+    long sum = 0;
+    for (int v : numbers) sum += v;
+    if (sum != long{n} * (n - 1) / 2) std::abort();
+  });
 }
 const Register generators({.name = "generator",
                            .baseline = "syscall",
                            .workers = {0},
                            .run = generate,
                            .what = "one value out of a generator"});
-
-double timers(unsigned workers) {
-  constexpr int n = 500'000;
-  return in_runtime(workers, [] {
-    return time_ns([] {
-             const smarm::Pid self = smarm::self_pid();
-             for (int i = 0; i < n; ++i) {
-               smarm::Timer t = smarm::unpark_after(std::chrono::seconds(10), self);
-               t.cancel();
-             }
-           }) /
-           n;
-  });
-}
-const Register timer_pairs(
-    {.name = "timer", .baseline = "syscall", .run = timers, .what = "a timer armed and cancelled"});
 
 }  // namespace

@@ -5,24 +5,25 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace {
 
+using bench::per_op;
 using bench::Register;
-using bench::time_ns;
+using bench::Values;
 
 const Register system_call({.name = "syscall",
                             .workers = {0},
                             .run =
                                 [](unsigned) {
                                   constexpr int n = 500'000;
-                                  return time_ns([] {
-                                           for (int i = 0; i < n; ++i) ::syscall(SYS_getppid);
-                                         }) /
-                                         n;
+                                  return per_op(n, [] {
+                                    for (int i = 0; i < n; ++i) ::syscall(SYS_getppid);
+                                  });
                                 },
                             .what = "one getppid system call"});
 
@@ -31,15 +32,14 @@ const Register thread_spawn({.name = "thread_spawn_join",
                              .run =
                                  [](unsigned) {
                                    constexpr int n = 2'000;
-                                   return time_ns([] {
-                                            for (int i = 0; i < n; ++i) std::thread([] {}).join();
-                                          }) /
-                                          n;
+                                   return per_op(n, [] {
+                                     for (int i = 0; i < n; ++i) std::thread([] {}).join();
+                                   });
                                  },
                              .what = "std::thread made and joined, one at a time"});
 
 // Two threads hand a turn to and fro.
-double thread_pingpong(unsigned) {
+Values thread_pingpong(unsigned) {
   constexpr int n = 5'000;
   std::mutex mutex;
   std::condition_variable turned;
@@ -52,12 +52,11 @@ double thread_pingpong(unsigned) {
       turned.notify_one();
     }
   };
-  return time_ns([&] {
-           std::thread a(player, 0), b(player, 1);
-           a.join();
-           b.join();
-         }) /
-         (2.0 * n);
+  return per_op(2.0 * n, [&] {
+    std::thread a(player, 0), b(player, 1);
+    a.join();
+    b.join();
+  });
 }
 const Register thread_turns(
     {.name = "thread_pingpong",
@@ -65,11 +64,11 @@ const Register thread_turns(
      .run = thread_pingpong,
      .what = "a turn between two std::threads by mutex and condition variable"});
 
-double thread_mutex(unsigned) {
+Values thread_mutex(unsigned) {
   constexpr int n = 100'000, threads = 8;
   std::mutex mutex;
   long count = 0;
-  const double ns = time_ns([&] {
+  return per_op(double{n} * threads, [&] {
     std::vector<std::thread> all;
     for (int t = 0; t < threads; ++t) {
       all.emplace_back([&] {
@@ -81,7 +80,6 @@ double thread_mutex(unsigned) {
     }
     for (auto& t : all) t.join();
   });
-  return ns / (double{n} * threads);
 }
 const Register mutexes({.name = "thread_mutex",
                         .workers = {0},

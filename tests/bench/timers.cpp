@@ -1,0 +1,87 @@
+// Timers: arm and cancel, a ticker.
+
+#include "tests/bench/harness.hpp"
+#include "tests/bench/memory.hpp"
+
+#include <smarm/smarm.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace {
+
+using bench::in_runtime;
+using bench::per_op;
+using bench::Register;
+using bench::Values;
+using std::chrono::milliseconds;
+
+constexpr int kTimers = 500'000;
+
+Values timers(unsigned workers) {
+  return in_runtime(workers, [] {
+    const smarm::Pid self = smarm::self_pid();
+    return per_op(kTimers, [self] {
+      for (int i = 0; i < kTimers; ++i) smarm::unpark_after(milliseconds(10'000), self).cancel();
+    });
+  });
+}
+const Register timer_pairs({.name = "timer",
+                            .baseline = "syscall",
+                            .run = timers,
+                            .what = "a timer armed and cancelled",
+                            .peers = true});
+
+// Deadlines between one and two minutes, in no order.
+milliseconds far_off(long i) { return milliseconds(60'000 + i * 7'919 % 60'000); }
+
+Values timers_among_many(unsigned workers) {
+  return in_runtime(workers, [] {
+    const smarm::Pid self = smarm::self_pid();
+    std::vector<smarm::Timer> armed;
+    for (long i = 0; i < bench::million(); ++i)
+      armed.push_back(smarm::unpark_after(far_off(i), self));
+    const double ns = per_op(kTimers, [self] {
+      for (long i = 0; i < kTimers; ++i) smarm::unpark_after(far_off(i), self).cancel();
+    });
+    for (smarm::Timer& t : armed) t.cancel();
+    return ns;
+  });
+}
+const Register timer_crowd({.name = "timer_million",
+                            .baseline = "syscall",
+                            .run = timers_among_many,
+                            .what = "the same with 1,000,000 timers armed first",
+                            .peers = true,
+                            .touch_mib = 1024});
+
+// The n-th thousandth of sorted values.
+double quantile(const std::vector<double>& sorted, std::size_t thousandths) {
+  return sorted[(sorted.size() - 1) * thousandths / 1000];
+}
+
+Values ticker(unsigned workers) {
+  constexpr int ticks = 1'000;
+  return in_runtime(workers, [] {
+    using Clock = std::chrono::steady_clock;
+    std::vector<double> late;
+    late.reserve(ticks);
+    (void)per_op(ticks, [&] {
+      for (int i = 0; i < ticks; ++i) {
+        const auto due = Clock::now() + milliseconds(1);
+        smarm::sleep(milliseconds(1));
+        late.push_back(std::chrono::duration<double, std::micro>(Clock::now() - due).count());
+      }
+    });
+    std::sort(late.begin(), late.end());
+    return Values{quantile(late, 500), quantile(late, 990)};
+  });
+}
+const Register tickers({.name = "ticker",
+                        .figures = {{"_p50", "us"}, {"_p99", "us"}},
+                        .run = ticker,
+                        .what = "one actor sleeps 1 ms, 1000 times: how late it wakes",
+                        .peers = true});
+
+}  // namespace
