@@ -65,7 +65,11 @@ int smarm_channel_send(smarm_channel* c, void* message) {
     const Actor* self = current_actor();
     status = self && kill_pending(*self) ? kKilled : send_message(*c, message);
   }
-  tick();
+  if (far_ahead(*c)) [[unlikely]] {
+    give_way();
+  } else {
+    tick();
+  }
   return finish(status);
 }
 

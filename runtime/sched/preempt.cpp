@@ -27,7 +27,7 @@ void yield_implicitly(Worker& w) {
   const int saved_errno = errno;
   {
     ++w.in_runtime;
-    w.ticks_left = 1;  // a timeslice has passed: timers and IO are due for a look
+    w.ticks_left = 1;  // about a timeslice has passed: timers and IO are due for a look
     w.counters.preempted_alloc.add();
     w.leave<Worker::After::pin>();
     --w.in_runtime;  // the same worker: it was pinned
@@ -48,6 +48,12 @@ void tick_slow() noexcept {
       static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
   if (w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
   if (slice_used_up(*w)) yield_implicitly(*w);
+}
+
+void give_way() noexcept {
+  Worker* w = current_worker();
+  if (!w || w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
+  yield_implicitly(*w);
 }
 
 void no_preempt_enter() noexcept {

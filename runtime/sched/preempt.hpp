@@ -20,6 +20,9 @@ inline void tick() noexcept {
     tick_slow();
 }
 
+// An implicit yield now, where one is allowed: the caller is far ahead of somebody who could run.
+void give_way() noexcept;
+
 // The count of the calling actor; nothing on other threads.
 void no_preempt_enter() noexcept;
 void no_preempt_leave() noexcept;
