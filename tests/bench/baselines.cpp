@@ -70,6 +70,7 @@ Values thread_mutex(unsigned) {
   long count = 0;
   return per_op(double{n} * threads, [&] {
     std::vector<std::thread> all;
+    all.reserve(threads);
     for (int t = 0; t < threads; ++t) {
       all.emplace_back([&] {
         for (int i = 0; i < n; ++i) {

@@ -38,7 +38,7 @@ struct Countdown {
 // A stack that runs costs at least one page fault, and a guard one system call for its own.
 Values page_and_guard(unsigned) {
   constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL; older headers lack it
-  constexpr std::size_t slot = 64 * 1024, page = 4096;
+  constexpr std::size_t slot = 65'536, page = 4096;
   const std::size_t n = static_cast<std::size_t>(million()) / 10 + 1;
   void* all = ::mmap(nullptr, n * slot, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -71,6 +71,7 @@ Measured measure(const Benchmark& b, unsigned workers, int runs) {
   if (b.fresh) return from_fresh(b, runs, {self(), "--once", std::to_string(workers), b.name});
   touch(b);
   std::vector<std::vector<double>> all;
+  all.reserve(static_cast<std::size_t>(runs));
   b.run(workers);  // warm-up
   for (int i = 0; i < runs; ++i) all.push_back(b.run(workers));
   return medians(b, all);

@@ -26,6 +26,7 @@ int start(const std::vector<std::string>& command, int& out, pid_t& pid) {
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const int error = ::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);

@@ -62,6 +62,7 @@ Values ring(unsigned workers) {
       from.push_back(std::move(rx));
     }
     std::vector<smarm::JoinHandle> all;
+    all.reserve(actors);
     for (int i = 0; i < actors; ++i) {
       all.push_back(smarm::spawn([in = std::move(from[i]), out = to[(i + 1) % actors]]() mutable {
         for (int r = 0; r < rounds; ++r) (void)out.send(in.recv().value() + 1);
@@ -108,6 +109,7 @@ Values mutex(unsigned workers) {
     smarm::Mutex<long> count(0);
     const double ns = per_op(double{actors} * each, [&] {
       std::vector<smarm::JoinHandle> all;
+      all.reserve(actors);
       for (int a = 0; a < actors; ++a) {
         all.push_back(smarm::spawn([&count] {
           for (int i = 0; i < each; ++i) ++**count.lock();

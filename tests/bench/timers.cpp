@@ -40,6 +40,7 @@ Values timers_among_many(unsigned workers) {
   return in_runtime(workers, [] {
     const smarm::Pid self = smarm::self_pid();
     std::vector<smarm::Timer> armed;
+    armed.reserve(static_cast<std::size_t>(bench::million()));
     for (long i = 0; i < bench::million(); ++i)
       armed.push_back(smarm::unpark_after(far_off(i), self));
     const double ns = per_op(kTimers, [self] {
