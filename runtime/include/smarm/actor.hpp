@@ -184,6 +184,7 @@ template <class Range>
   requires requires(Range& r) { std::begin(r)->join(); }
 std::vector<std::expected<void, JoinError>> join_all(Range&& handles) {
   std::vector<std::expected<void, JoinError>> results;
+  if constexpr (requires { std::size(handles); }) results.reserve(std::size(handles));
   for (auto& h : handles) results.push_back(h.join());
   return results;
 }
