@@ -40,6 +40,8 @@ Message* take_alone(smarm_channel& c) {
   return std::exchange(c.head, next);  // now the stub: its payload was taken before
 }
 
+// Frees the queue's stub (Vyukov's word for the node in front of the list), whose successor has
+// taken its place.
 inline void recycle(Worker* w, Message* stub) {
   if (stub->cls < kBlockClasses) [[likely]] {
     free_block_of(w, stub, stub->cls);

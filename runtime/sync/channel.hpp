@@ -118,9 +118,9 @@ void drop_sender(smarm_channel& c);
 void drop_receiver(smarm_channel& c);
 std::size_t channel_length(const smarm_channel& c);
 
-// After a send: true once for every kBacklog messages that the receiver is behind. A sender that
-// goes on to the end of its timeslice makes a queue that no cache holds; if it gives way here, what
-// the receiver takes is still warm.
+// After a send: true about once for every kBacklog messages that the receiver is behind. A sender
+// that goes on to the end of its timeslice makes a queue that no cache holds; if it gives way here,
+// what the receiver takes is still warm.
 inline constexpr std::uint64_t kBacklog = 512;
 inline bool far_ahead(const smarm_channel& c) {
   const std::uint64_t sent = c.sent.load(std::memory_order_relaxed);
