@@ -2,7 +2,15 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/base/sanitizer.hpp"
 
+#include <sys/mman.h>
+#if SMARM_ASAN
+#include <sanitizer/lsan_interface.h>
+#endif
+
+#include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -25,59 +33,68 @@ std::mutex& extras_lock() {
 constinit ActorTable ActorTable::process_;
 
 Actor* ActorTable::take_batch() {
-  for (;;) {
-    {
-      std::lock_guard guard(lock_);
-      if (Actor* first = batches_) {
-        batches_ = first->wait_next;
-        first->wait_next = nullptr;
-        return first;
-      }
+  {
+    std::lock_guard guard(lock_);
+    if (Actor* first = batches_) {
+      batches_ = first->wait_next;
+      first->wait_next = nullptr;
+      return first;
     }
-    std::lock_guard growing(grow_);
-    {
-      std::lock_guard guard(lock_);
-      if (batches_) continue;
-    }
-    if (!grow()) return nullptr;
   }
+  std::lock_guard growing(grow_);
+  return make_batch();
 }
 
-// Makes a chunk, cut into batches. Under grow_.
-Actor* ActorTable::grow() {
+// The chunk that holds this index, made when it is the first of it. Under grow_.
+Actor* ActorTable::chunk_of(std::uint32_t index) {
+  constexpr std::size_t kBytes = sizeof(Actor) * kChunkSize;
+  std::atomic<Actor*>& slot = chunks_[index >> kChunkShift];
+  Actor* blocks = slot.load(std::memory_order_relaxed);  // relaxed: written under grow_ only
+  if (blocks) return blocks;
+  // Twice as much, so that an aligned chunk lies in it.
+  void* p = ::mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) {
+    set_last_error("no memory for another %u actors: mmap: %s", kChunkSize, std::strerror(errno));
+    return nullptr;
+  }
+  char* start = static_cast<char*>(p);
+  char* aligned = start + (kBytes - reinterpret_cast<std::uintptr_t>(start) % kBytes) % kBytes;
+  if (aligned != start) ::munmap(start, static_cast<std::size_t>(aligned - start));
+  char* end = start + 2 * kBytes;
+  if (aligned + kBytes != end)
+    ::munmap(aligned + kBytes, static_cast<std::size_t>(end - aligned - kBytes));
+  if (index != 0) ::madvise(aligned, kBytes, MADV_HUGEPAGE);  // refused: as good, only slower
+#if SMARM_ASAN
+  __lsan_register_root_region(aligned, kBytes);
+#endif
+  blocks = reinterpret_cast<Actor*>(aligned);
+  slot.store(blocks, std::memory_order_release);
+  return blocks;
+}
+
+// Under grow_.
+Actor* ActorTable::make_batch() {
   const std::uint32_t first =
       size_.load(std::memory_order_relaxed);  // relaxed: written under grow_ only
   if (first >> kChunkShift == kMaxChunks) {
     set_last_error("no more than %u actors at once", kMaxChunks * kChunkSize);
     return nullptr;
   }
-  auto* blocks = static_cast<Actor*>(
-      ::operator new(sizeof(Actor) * kChunkSize, std::align_val_t{alignof(Actor)}, std::nothrow));
-  if (!blocks) {
-    set_last_error("no memory for another %u actors", kChunkSize);
-    return nullptr;
-  }
-  for (std::uint32_t i = 0; i < kChunkSize; ++i) {
-    Actor* a = new (&blocks[i]) Actor;
-    a->index = first + i;
+  Actor* chunk = chunk_of(first);
+  if (!chunk) return nullptr;
+  Actor* chain = nullptr;
+  for (std::uint32_t index = first + kBatch; index-- > first;) {
+    if (index == 0) continue;
+    Actor* a = new (&chunk[index & (kChunkSize - 1)]) Actor;
+    a->index = index;
     a->word.store(state_word::make(1, 0, ActorState::free),
                   std::memory_order_relaxed);  // relaxed: published below
+    a->link = chain;
+    chain = a;
   }
-  chunks_[first >> kChunkShift].store(blocks, std::memory_order_release);
-  size_.store(first + kChunkSize, std::memory_order_release);
-  for (std::uint32_t i = kChunkSize; i > 0; i -= kBatch) {
-    Actor* chain = nullptr;
-    for (std::uint32_t j = i; j > i - kBatch; --j) {
-      Actor* a = &blocks[j - 1];
-      if (a->index == 0) continue;
-      a->link = chain;
-      chain = a;
-    }
-    std::lock_guard guard(lock_);
-    chain->wait_next = batches_;
-    batches_ = chain;
-  }
-  return blocks;
+  size_.store(first + kBatch, std::memory_order_release);
+  return chain;
 }
 
 void ActorTable::give_batch(Actor* first, Actor* last, std::size_t) {

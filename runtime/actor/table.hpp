@@ -2,7 +2,9 @@
 //
 // Blocks are made in chunks and never freed, so looking a pid up writes nothing, takes no lock and
 // cannot meet freed memory. Free blocks are kept in per-worker lists that meet the shared one in
-// batches.
+// batches. A chunk is one huge page (but for the first: most programs have few actors), since a
+// crowd's blocks are met in no order at all and a miss of the address cache costs more than the
+// block.
 //
 // 1. Index 0 is never an actor.
 // 2. A block on a free list has state `free`; its generation is the one its next actor gets.
@@ -21,17 +23,18 @@ namespace smarm {
 
 class ActorTable {
  public:
-  static constexpr std::uint32_t kChunkShift = 10;
+  static constexpr std::uint32_t kChunkShift = 13;
   static constexpr std::uint32_t kChunkSize = 1u << kChunkShift;
-  static constexpr std::uint32_t kMaxChunks = 1u << 16;  // 64 M actors
+  static constexpr std::uint32_t kMaxChunks = 1u << 13;  // 64 M actors
 
   static ActorTable& instance() { return process_; }
 
-  // Any thread. nullptr for an index that was never used.
+  // Any thread. nullptr where there is no chunk; a block that was never used is free and has
+  // generation 0, which no pid has.
   Actor* find(std::uint32_t index) const {
     const std::uint32_t chunk = index >> kChunkShift;
     if (chunk >= kMaxChunks) return nullptr;
-    // acquire: pairs with the release in grow, which made the blocks.
+    // acquire: pairs with the release in grow, which made the chunk.
     Actor* blocks = chunks_[chunk].load(std::memory_order_acquire);
     return blocks && index != 0 ? &blocks[index & (kChunkSize - 1)] : nullptr;
   }
@@ -51,15 +54,16 @@ class ActorTable {
   static constexpr std::size_t kBatch = 64;
 
  private:
-  Actor* grow();
+  Actor* make_batch();
+  Actor* chunk_of(std::uint32_t index);
 
   static ActorTable process_;
 
   std::array<std::atomic<Actor*>, kMaxChunks> chunks_{};
   std::atomic<std::uint32_t> size_{0};
   Spinlock lock_;  // rank: actor table
-  Spinlock grow_;  // rank: actor table growth, before it; held across an allocation: at most once
-                   // per kChunkSize actors
+  Spinlock grow_;  // rank: actor table growth, before it; held while a batch is made, and a chunk
+                   // once per kChunkSize actors
   Actor* batches_ = nullptr;  // first blocks of batches, linked by wait_next
 };
 

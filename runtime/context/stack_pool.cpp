@@ -2,10 +2,12 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/context/advise.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
@@ -87,12 +89,17 @@ std::size_t StackPool::carved() const {
   return carved_;
 }
 
-bool StackPool::guard(char* base, std::size_t size) {
-  if (guards_ == GuardKind::install) return ::madvise(base, size, kMadvGuardInstall) == 0;
-  return ::mprotect(base, size, PROT_NONE) == 0;
+// Puts guards under n slots from `base` on; returns how many have one.
+std::size_t StackPool::guard(char* base, std::size_t slot, std::size_t n) {
+  iovec ranges[kBatch];
+  for (std::size_t i = 0; i < n; ++i) ranges[i] = {base + i * slot, slot / 4};
+  if (guards_ == GuardKind::install) return advise_each({ranges, n}, kMadvGuardInstall);
+  std::size_t made = 0;
+  while (made < n && ::mprotect(ranges[made].iov_base, slot / 4, PROT_NONE) == 0) ++made;
+  return made;
 }
 
-// Makes kCarveBatch slots (fewer at the end of memory) available as cold ones. False:
+// Makes kBatch slots (fewer at the end of memory) available as cold ones. False:
 // set_last_error says why.
 bool StackPool::carve(std::uint8_t cls, Class& c) {
   const std::size_t size = std::size_t{1} << (cls + kMinStackShift);
@@ -114,11 +121,9 @@ bool StackPool::carve(std::uint8_t cls, Class& c) {
     c.end = c.next + bytes;
     if (c.next_slab_slots < 4096 && bytes < (std::size_t{256} << 20)) c.next_slab_slots *= 2;
   }
-  std::size_t made = 0;
-  for (; made < kCarveBatch && c.next != c.end; ++made, c.next += size) {
-    if (!guard(c.next, size / 4)) break;
-    c.cold.push_back(c.next);
-  }
+  const std::size_t left = static_cast<std::size_t>(c.end - c.next) / size;
+  const std::size_t made = guard(c.next, size, std::min(left, kBatch));
+  for (std::size_t i = 0; i < made; ++i, c.next += size) c.cold.push_back(c.next);
   carved_ += made;
   if (made == 0) {
     set_last_error(
@@ -143,20 +148,47 @@ std::size_t StackPool::acquire(std::uint8_t cls, Stack* out, std::size_t n) {
     out[got++] = {from.back(), cls};
     from.pop_back();
   }
+  c.in_use += got;
   return got;
 }
 
 void StackPool::release(const Stack* stacks, std::size_t n) {
-  std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < n; ++i) {
-    const Stack& s = stacks[i];
-    Class& c = classes_[s.cls];
-    const bool keep_top = c.warm.size() < kWarmLimit;
-    const std::size_t bytes =
-        static_cast<std::size_t>(s.top() - s.bottom()) - (keep_top ? kPage : 0);
-    if (bytes) SMARM_ASSERT(::madvise(s.bottom(), bytes, MADV_DONTNEED) == 0);
-    (keep_top ? c.warm : c.cold).push_back(s.base);
+  for (std::size_t i = 0; i < n; i += kBatch) release_batch({stacks + i, std::min(n - i, kBatch)});
+}
+
+// As many slots may rest warm as are in use, so that a crowd that comes and goes finds its pages
+// again; while the crowd shrinks, each that leaves takes one of the resting with it. What rests
+// warm keeps its deep pages until its batch's turn comes: few actors ever have any, and looking
+// costs half a microsecond a stack.
+void StackPool::release_batch(std::span<const Stack> stacks) {
+  const std::uint8_t cls = stacks.front().cls;
+  Class& c = classes_[cls];
+  std::size_t keep;
+  bool trim;
+  char* cooled[2 * kBatch];
+  std::size_t n_cooled = 0;
+  {
+    std::lock_guard lock(mutex_);
+    c.in_use -= stacks.size();
+    const std::size_t limit = std::max(kLeastWarm, c.in_use);
+    keep = c.warm.size() < limit ? std::min(limit - c.warm.size(), stacks.size()) : 0;
+    for (; c.warm.size() > limit && n_cooled < stacks.size(); c.warm.pop_back())
+      cooled[n_cooled++] = c.warm.back();
+    trim = ++c.released % kTrimTurn == 0;
   }
+  for (const Stack& s : stacks.subspan(keep)) cooled[n_cooled++] = s.base;
+  iovec ranges[3 * kBatch];
+  std::size_t n_ranges = 0;
+  const auto give_back = [&](const Stack& s, std::size_t kept) {
+    const std::size_t bytes = static_cast<std::size_t>(s.top() - s.bottom()) - kept;
+    if (bytes) ranges[n_ranges++] = {s.bottom(), bytes};
+  };
+  for (std::size_t i = 0; i < n_cooled; ++i) give_back({cooled[i], cls}, 0);
+  for (std::size_t i = 0; trim && i < keep; ++i) give_back(stacks[i], kPage);
+  SMARM_ASSERT(advise_each({ranges, n_ranges}, MADV_DONTNEED) == n_ranges);
+  std::lock_guard lock(mutex_);
+  for (const Stack& s : stacks.first(keep)) c.warm.push_back(s.base);
+  c.cold.insert(c.cold.end(), cooled, cooled + n_cooled);
 }
 
 }  // namespace smarm

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 namespace smarm {
@@ -56,7 +57,8 @@ class StackPool {
   // Fills up to n slots; fewer (set_last_error) at a limit or when memory is out. Prefers warm
   // slots, whose top page is resident.
   std::size_t acquire(std::uint8_t cls, Stack* out, std::size_t n);
-  // Gives slots back. Deep pages go back to the kernel, top pages too beyond the warm limit.
+  // Gives slots of one class back. Once more stacks rest warm than are in use, their pages go back
+  // to the kernel; the deep pages of those that rest, with every kTrimTurn-th batch.
   void release(const Stack* stacks, std::size_t n);
 
   // A promise of one slot, asked for before an actor is made, so that the refusal comes at the
@@ -72,26 +74,29 @@ class StackPool {
   }  // most stacks at once; SIZE_MAX when nothing limits them
   std::size_t carved() const;  // slots that have a guard
 
+  static constexpr std::size_t kBatch = 32;        // slots a system call
+  static constexpr std::size_t kTrimTurn = 8;      // batches
+  static constexpr std::size_t kLeastWarm = 4096;  // warm slots that are kept in any case
+
  private:
   struct Class {
     char* next = nullptr;  // the first slot of the newest slab that was not carved
     char* end = nullptr;
     std::size_t next_slab_slots = 32;
+    std::size_t in_use = 0;    // handed out
+    std::size_t released = 0;  // batches that came back
     std::vector<char*> warm, cold;
   };
   bool reserve_counted();
   void unreserve_counted();
   bool carve(std::uint8_t cls, Class& c);
-  bool guard(char* base, std::size_t size);
-
-  static constexpr std::size_t kCarveBatch = 32;
-  static constexpr std::size_t kWarmLimit = 4096;
+  std::size_t guard(char* base, std::size_t slot, std::size_t n);
+  void release_batch(std::span<const Stack> stacks);
 
   GuardKind guards_;
   std::size_t limit_ = SIZE_MAX;
   std::size_t max_map_count_ = 0;
-  mutable std::mutex
-      mutex_;  // rank: stack pool; system calls happen under it, so it is no spinlock
+  mutable std::mutex mutex_;  // rank: stack pool; a slab is made under it, so it is no spinlock
   Class classes_[kStackClasses];
   std::size_t carved_ = 0;
   std::size_t reserved_ = 0;

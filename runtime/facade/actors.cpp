@@ -80,6 +80,7 @@ int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* clo
                 smarm_actor** handle, smarm_pid* pid) {
   Worker* w = current_worker();
   if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  tick();
   Section section(w);
   Actor& self = *w->current;
   SpawnRequest request{entry, closure, self.pid(), self.group.load(std::memory_order_relaxed),

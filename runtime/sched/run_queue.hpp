@@ -139,16 +139,16 @@ class FreshDeque {
 
   explicit FreshDeque(bool shared) : shared_(shared) {}
 
-  // False: full.
-  bool push(Actor* a) {
+  // How many it holds now; 0: full, not taken.
+  std::int64_t push(Actor* a) {
     const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);
     const std::int64_t top = top_.load(
         std::memory_order_acquire);  // pairs with the thieves' exchange: the slot is free again
     if (bottom - top >= kSize) [[unlikely]]
-      return false;
+      return 0;
     slots_[bottom % kSize].store(a, std::memory_order_relaxed);
     bottom_.store(bottom + 1, std::memory_order_release);  // pairs with the load in steal
-    return true;
+    return bottom + 1 - top;
   }
 
   // The newest.

@@ -121,33 +121,43 @@ void Worker::publish_park(Actor* a) {
 void Worker::share() { runtime.share(*this); }
 
 void Worker::enqueue_fresh(Actor* a) {
-  if (!fresh.push(a)) [[unlikely]] {
-    for (int i = 0; i < FreshDeque::kSize / 2;
-         ++i) {  // the oldest half goes where every worker finds it
+  std::int64_t held = fresh.push(a);
+  if (held == 0) [[unlikely]] {  // the oldest half goes where every worker finds it
+    for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
       Actor* old = fresh.steal();
       if (!old) break;
       runtime.inject().push(old);
     }
-    SMARM_ASSERT(fresh.push(a));
+    held = fresh.push(a);
+    SMARM_ASSERT(held > 0);
   }
-  if (!solo && fresh.size() >= 2) runtime.share(*this);
+  // Who spawns on and on gives way to its children at its next tick: those that end soon hand their
+  // stacks on to the next ones.
+  if (held >= kCrowd) [[unlikely]] {
+    slice_start = 1;
+    smarm_tls_countdown = 1;
+  }
+  if (!solo && held >= 2) runtime.share(*this);
 }
 
-// First in, first out over `ready` and `pinned` together; fresh actors take every second turn, so
-// that neither starves the other.
+// First in, first out over `ready` and `pinned` together. Fresh actors take turns with them, as
+// many at a time as there are for each of the others: neither starves the other, and a crowd of
+// fresh ones is not kept waiting by a single spawner.
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
-    if (fresh_turn) a = fresh.pop();
-    if (a) {
-      fresh_turn = false;
-    } else {
+    if (fresh_turns > 0) {
+      --fresh_turns;
+      a = fresh.pop();
+    }
+    if (!a) {
       if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value)))
         a = pinned.pop();
       if (!a) a = ready.pop();
       if (!a) a = pinned.pop();
-      if (!a && !fresh_turn) a = fresh.pop();
-      fresh_turn = true;
+      if (!a) a = fresh.pop();
+      const std::size_t others = ready.size() + pinned.size() + 1, waiting = fresh.size();
+      fresh_turns = waiting > others ? waiting / others : 1;
     }
     if (!a) return nullptr;
     if (a->stack || prepare(a)) [[likely]]

@@ -99,7 +99,7 @@ class alignas(kCacheLine) Worker {
   ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position
                      // in `ready` that it comes after
   FreshDeque fresh;
-  bool fresh_turn = true;
+  std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
   After after = After::nothing;
   Actor* after_actor = nullptr;
   Stack dead_stack{};
@@ -126,6 +126,7 @@ class alignas(kCacheLine) Worker {
   std::int64_t watched_fresh = 0;
 
   static constexpr std::uint32_t kMaxTicks = 61;
+  static constexpr std::int64_t kCrowd = FreshDeque::kSize / 2;
 
  private:
   bool prepare(Actor* a);

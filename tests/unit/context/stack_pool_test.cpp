@@ -4,9 +4,11 @@
 #include "runtime/base/sanitizer.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <string>
@@ -66,21 +68,43 @@ TEST_SUITE("stack pool") {
     }
   }
 
-  TEST_CASE("a released stack is used again, keeps its top page and loses its deep ones") {
+  TEST_CASE("a released stack is used again, keeps its top page and loses its deep ones in turn") {
     StackPool pool;
     Stack s;
     REQUIRE(pool.acquire(kClass, &s, 1) == 1);
     s.bottom()[0] = 1;
     s.top()[-1] = 2;
+    for (std::size_t i = 0; i < StackPool::kTrimTurn; ++i) {
+      pool.release(&s, 1);
+      const std::size_t carved = pool.carved();
+      Stack again;
+      REQUIRE(pool.acquire(kClass, &again, 1) == 1);
+      CHECK(again.base == s.base);
+      CHECK(pool.carved() == carved);
+    }
+    CHECK(s.top()[-1] == 2);
+    CHECK(s.bottom()[0] == 0);
     pool.release(&s, 1);
-    const std::size_t carved = pool.carved();
-    Stack again;
-    REQUIRE(pool.acquire(kClass, &again, 1) == 1);
-    CHECK(again.base == s.base);
-    CHECK(again.top()[-1] == 2);
-    CHECK(again.bottom()[0] == 0);
-    CHECK(pool.carved() == carved);
-    pool.release(&again, 1);
+  }
+
+  TEST_CASE("as many stacks rest warm as are in use; a crowd that has gone leaves few") {
+    StackPool pool;
+    constexpr std::size_t kCrowd = 4 * StackPool::kLeastWarm;
+    std::vector<Stack> crowd(kCrowd);
+    std::size_t got = 0;
+    while (got < kCrowd) got += pool.acquire(kClass, &crowd[got], kCrowd - got);
+    for (const Stack& s : crowd) s.top()[-1] = 1;
+    const auto warm = [&] {
+      return static_cast<std::size_t>(std::count_if(crowd.begin(), crowd.end(), [](const Stack& s) {
+        unsigned char resident = 0;
+        REQUIRE(::mincore(s.top() - 4096, 4096, &resident) == 0);
+        return resident & 1;
+      }));
+    };
+    pool.release(crowd.data(), kCrowd / 2);
+    CHECK(warm() == kCrowd);  // half in use, half at rest
+    pool.release(crowd.data() + kCrowd / 2, kCrowd / 2);
+    CHECK(warm() == StackPool::kLeastWarm);
   }
 
   TEST_CASE("where guards cost mappings the pool refuses at its limit and names the sysctl") {
