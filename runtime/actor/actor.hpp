@@ -82,8 +82,9 @@ struct alignas(64) Actor {
   Stack stack{};
   std::uint32_t no_preempt = 0;
   std::uint8_t stack_class = 0;
-  std::atomic<WaitKind> waits_for{WaitKind::none};  // relaxed: shown by tools, decides nothing
-  bool dying = false;                               // its stack is being unwound
+  // Of the wait it is in, else of its last one. relaxed: shown by tools, decides nothing.
+  std::atomic<WaitKind> waits_for{WaitKind::none};
+  bool dying = false;   // its stack is being unwound
   bool pinned = false;  // preempted implicitly: resumes on the same worker
 
   // Constant from spawn to end. Atomic (relaxed) where a stranger with a stale pid may look.

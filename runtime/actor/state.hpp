@@ -1,8 +1,8 @@
 // The state word of an actor: one 64-bit atomic that says which life of the slot this is, which
 // wait it is in, and where it stands.
 //
-//      63         32 31          9   8 7 6 5 4 3   2..0
-//      | generation | wait number | M S H K W T | state |
+//      63          41 40         9   8 7 6 5 4 3   2..0
+//      | wait number | generation | M S H K W T | state |
 //
 // generation: the pid's; a new one each time the slot is used again. A slot whose generation is
 // used up is retired, so a pid never comes to name another actor.
@@ -46,31 +46,35 @@ inline constexpr std::uint64_t kKill = 1u << 5;
 inline constexpr std::uint64_t kHold = 1u << 6;
 inline constexpr std::uint64_t kStop = 1u << 7;
 inline constexpr std::uint64_t kMailbox = 1u << 8;
-inline constexpr unsigned kWaitShift = 9;
-inline constexpr std::uint64_t kWaitOne = 1u << kWaitShift;
-inline constexpr std::uint64_t kWaitField = 0xffffffffull & ~(kWaitOne - 1);
+inline constexpr unsigned kGenerationShift = 9;
+inline constexpr unsigned kWaitShift = 41;  // on top: it wraps around by itself
+inline constexpr std::uint64_t kWaitOne = std::uint64_t{1} << kWaitShift;
+inline constexpr std::uint64_t kWaitField = ~(kWaitOne - 1);
 
 constexpr ActorState state(std::uint64_t w) { return static_cast<ActorState>(w & kStateMask); }
-constexpr std::uint32_t generation(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 32); }
+constexpr std::uint32_t generation(std::uint64_t w) {
+  return static_cast<std::uint32_t>(w >> kGenerationShift);
+}
 constexpr std::uint32_t wait_number(std::uint64_t w) {
-  return static_cast<std::uint32_t>((w & kWaitField) >> kWaitShift);
+  return static_cast<std::uint32_t>(w >> kWaitShift);
 }
 constexpr std::uint64_t make(std::uint32_t generation, std::uint64_t wait_field, ActorState s) {
-  return std::uint64_t{generation} << 32 | (wait_field & kWaitField) |
+  return (wait_field & kWaitField) | std::uint64_t{generation} << kGenerationShift |
          static_cast<std::uint64_t>(s);
 }
 constexpr std::uint64_t with_state(std::uint64_t w, ActorState s) {
   return (w & ~kStateMask) | static_cast<std::uint64_t>(s);
 }
+// What turns the one state into the other when it is added.
+inline constexpr std::uint64_t kActiveToWaiting = static_cast<std::uint64_t>(ActorState::waiting) -
+                                                  static_cast<std::uint64_t>(ActorState::active);
 constexpr bool alive(std::uint64_t w) {
   return state(w) != ActorState::done && state(w) != ActorState::free;
 }
 constexpr bool alive(std::uint64_t w, std::uint32_t gen) {
   return generation(w) == gen && alive(w);
 }
-constexpr std::uint64_t next_wait(std::uint64_t w) {
-  return (w & ~kWaitField) | ((w + kWaitOne) & kWaitField);
-}
+constexpr std::uint64_t next_wait(std::uint64_t w) { return w + kWaitOne; }
 
 }  // namespace state_word
 
@@ -91,18 +95,19 @@ constexpr bool legal_transition(ActorState from, ActorState to) {
 
 // The right to end one wait of one actor. A value: registered with a channel, a timer, an fd. One
 // word: the address of the control block, which is never freed (64-byte aligned, 47 bits), and the
-// wait number.
+// wait number, where the state word has it.
 class Ticket {
  public:
   constexpr Ticket() = default;
-  Ticket(Actor& actor, std::uint32_t wait)
-      : value_(reinterpret_cast<std::uint64_t>(&actor) >> 6 | std::uint64_t{wait} << kAddressBits) {
-  }
+  // For the wait that the actor is in by this state word.
+  Ticket(Actor& actor, std::uint64_t word)
+      : value_(reinterpret_cast<std::uint64_t>(&actor) >> 6 | (word & state_word::kWaitField)) {}
 
   Actor& actor() const {
     return *reinterpret_cast<Actor*>((value_ & ((std::uint64_t{1} << kAddressBits) - 1)) << 6);
   }
-  std::uint32_t wait() const { return static_cast<std::uint32_t>(value_ >> kAddressBits); }
+  // Is the actor still in that wait?
+  bool valid_in(std::uint64_t word) const { return (word ^ value_) >> state_word::kWaitShift == 0; }
   // 0 for no ticket; no other small number is one.
   constexpr std::uint64_t pack() const { return value_; }
   static constexpr Ticket unpack(std::uint64_t v) {
@@ -116,6 +121,6 @@ class Ticket {
   static constexpr unsigned kAddressBits = 47 - 6;
   std::uint64_t value_ = 0;
 };
-static_assert(32 - state_word::kWaitShift == 64 - (47 - 6));
+static_assert(state_word::kWaitShift == 47 - 6);
 
 }  // namespace smarm

@@ -69,6 +69,11 @@ void BlockCache::flush_batch(std::size_t cls) noexcept {
   while (first) std::free(std::exchange(first, first->next));
 }
 
+void BlockCache::flush_and_free(void* memory, std::size_t cls) noexcept {
+  flush_batch(cls);
+  free(memory, cls);
+}
+
 BlockCache::~BlockCache() {
   for (std::size_t cls = 0; cls < kBlockClasses; ++cls) {
     while (lists_[cls].count >= kBatch) flush_batch(cls);

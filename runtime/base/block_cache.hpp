@@ -16,16 +16,18 @@ namespace smarm {
 inline constexpr std::size_t kBlockClasses = 8;
 inline constexpr std::size_t kLargestBlock = 512;
 
+namespace detail {
+inline constexpr unsigned char kBlockClassOf[] = {0, 0, 1, 2, 3, 3, 4, 4, 5,
+                                                  5, 5, 5, 6, 6, 6, 6};  // (size - 1) / 16, to 256
+inline constexpr unsigned short kBlockClassSize[kBlockClasses] = {32,  48,  64,  96,
+                                                                  128, 192, 256, 512};
+}  // namespace detail
+
 // The size class of a request of 1 to kLargestBlock bytes.
 constexpr std::size_t block_class(std::size_t size) {
-  constexpr unsigned char table[] = {0, 0, 1, 2, 3, 3, 4, 4,
-                                     5, 5, 5, 5, 6, 6, 6, 6};  // by (size - 1) / 16, to 256
-  return size <= 256 ? table[(size - 1) / 16] : 7;
+  return size <= 256 ? detail::kBlockClassOf[(size - 1) / 16] : 7;
 }
-constexpr std::size_t block_class_size(std::size_t cls) {
-  constexpr std::size_t sizes[kBlockClasses] = {32, 48, 64, 96, 128, 192, 256, 512};
-  return sizes[cls];
-}
+constexpr std::size_t block_class_size(std::size_t cls) { return detail::kBlockClassSize[cls]; }
 
 class BlockCache {
  public:
@@ -48,7 +50,7 @@ class BlockCache {
   void free(void* memory, std::size_t cls) noexcept {
     List& list = lists_[cls];
     if (list.count == 2 * kBatch) [[unlikely]]
-      flush_batch(cls);
+      return flush_and_free(memory, cls);
     Free* block = static_cast<Free*>(memory);
     block->next = list.head;
     list.head = block;
@@ -65,6 +67,7 @@ class BlockCache {
   };
   void* refill(std::size_t cls) noexcept;
   void flush_batch(std::size_t cls) noexcept;
+  void flush_and_free(void* memory, std::size_t cls) noexcept;
   List lists_[kBlockClasses];
 };
 

@@ -125,14 +125,15 @@ smarm_pid smarm_self(void) {
 }
 
 int smarm_yield(void) {
-  int status;
-  {
-    Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
-    Section section(w);
-    status = yield_current_actor(*w->current);
-  }
-  return finish(status);
+  Worker* w = current_worker();
+  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  Actor& self = *w->current;
+  ++w->in_runtime;
+  yield_current_actor(*w);
+  --current_worker()->in_runtime;
+  if (kill_pending(self)) [[unlikely]]
+    unwind_self();
+  return SMARM_OK;
 }
 
 int smarm_park(void) {

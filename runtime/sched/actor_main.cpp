@@ -73,11 +73,7 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
 Context& finish_actor(Actor& self, smarm_exit* exit) {
   Worker& w = *current_worker();
   end_actor(self, exit, w);
-  if (!self.abandoned) {
-    w.dead_stack = self.stack;
-    w.dead_context = self.context;
-    w.after = Worker::After::bury;
-  }
+  if (!self.abandoned) w.bury(self.stack, self.context);
   self.stack = Stack{};
   self.context = Context{};
   w.current = nullptr;  // the block may be somebody else's from the next line on

@@ -16,14 +16,13 @@ Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadli
   SMARM_ASSERT(!self.dying);
   const std::uint64_t word = self.word.load(std::memory_order_acquire);
   if (word & kKill) return Woken::killed;
-  if (wait_number(word) != ticket.wait()) return Woken::by_ticket;  // before it began
+  if (!ticket.valid_in(word)) return Woken::by_ticket;  // before it began
   Worker* w = current_worker();
   if (deadline_ns <= w->runtime.clock().now_ns()) return Woken::by_time;
   w->arm_wait_timer(self, ticket, deadline_ns);
   self.waits_for.store(kind, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_wait>();
-  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   const bool fired =
       !current_worker()->runtime.workers()[self.timer.home]->cancel_timer(self.timer);
   if (kill_pending(self)) return Woken::killed;
@@ -35,15 +34,14 @@ Ticket begin_held_wait(Actor& self) {
   while (!self.word.compare_exchange_weak(word, (next_wait(word) & ~kWoken) | kHold,
                                           std::memory_order_acq_rel, std::memory_order_relaxed)) {
   }
-  return {self, wait_number(next_wait(word))};
+  return {self, next_wait(word)};
 }
 
 void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
-  while (wait_number(self.word.load(std::memory_order_acquire)) == ticket.wait()) {
+  while (ticket.valid_in(self.word.load(std::memory_order_acquire))) {
     self.waits_for.store(kind, std::memory_order_relaxed);
     current_worker()->counters.parks.add();
     current_worker()->leave<Worker::After::publish_wait>();
-    self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   }
   self.word.fetch_and(~kHold, std::memory_order_acq_rel);
 }
@@ -60,20 +58,15 @@ int park_current_actor(Actor& self) {
   self.waits_for.store(WaitKind::park, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_park>();
-  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
-  return kill_pending(self) ? kKilled : SMARM_OK;
-}
-
-int yield_current_actor(Actor& self) {
-  Worker* w = current_worker();
-  w->counters.yields.add();
-  w->leave<Worker::After::queue>();
   return kill_pending(self) ? kKilled : SMARM_OK;
 }
 
 int sleep_current_actor(Actor& self, std::int64_t ns) {
   if (self.dying) return SMARM_E_DYING;
-  if (ns == 0) return yield_current_actor(self);
+  if (ns == 0) {
+    yield_current_actor(*current_worker());
+    return kill_pending(self) ? kKilled : SMARM_OK;
+  }
   const std::uint64_t deadline = deadline_after(current_worker()->runtime.clock().now_ns(), ns);
   for (;;) {
     const Ticket ticket = begin_wait(self);
@@ -176,7 +169,7 @@ void wake(Ticket ticket) {
   Actor& a = ticket.actor();
   const auto waits = [&] {
     const std::uint64_t word = a.word.load(std::memory_order_seq_cst);
-    return alive(word) && wait_number(word) == ticket.wait();
+    return alive(word) && ticket.valid_in(word);
   };
   Worker* w = current_worker();
   if (w && &w->runtime == a.runtime.load(std::memory_order_relaxed)) {

@@ -36,7 +36,7 @@ inline Ticket begin_wait(Actor& self) {
                                         std::memory_order_relaxed))
       word &= ~state_word::kWoken;
   }
-  return {self, state_word::wait_number(word)};
+  return {self, word};
 }
 
 // Sleeps until the ticket is used or the time is reached (kNever: no limit). deadline in the
@@ -48,12 +48,11 @@ inline Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadl
   const std::uint64_t word = self.word.load(std::memory_order_acquire);
   if (word & state_word::kKill) [[unlikely]]
     return Woken::killed;
-  if (state_word::wait_number(word) != ticket.wait()) return Woken::by_ticket;  // before it began
+  if (!ticket.valid_in(word)) return Woken::by_ticket;  // before it began
   Worker* w = current_worker();
   self.waits_for.store(kind, std::memory_order_relaxed);
   w->counters.parks.add();
   w->leave<Worker::After::publish_wait>();
-  self.waits_for.store(WaitKind::none, std::memory_order_relaxed);
   return kill_pending(self) ? Woken::killed : Woken::by_ticket;
 }
 // The same for a wait that cannot be withdrawn: a kill waits until it has ended. The ticket has a
@@ -66,7 +65,10 @@ void wait_held(Actor& self, Ticket ticket, WaitKind kind);
 void wake(Ticket ticket);
 
 int park_current_actor(Actor& self);
-int yield_current_actor(Actor& self);
+[[gnu::always_inline]] inline void yield_current_actor(Worker& w) {
+  w.counters.yields.add();
+  w.leave<Worker::After::queue>();
+}
 int sleep_current_actor(Actor& self, std::int64_t ns);
 
 // From any thread, by pid. SMARM_OK or SMARM_E_STALE.

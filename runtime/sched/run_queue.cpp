@@ -2,14 +2,17 @@
 
 namespace smarm {
 
-// The ring is empty and the overflow is not: moves half a ring over. Half, so that pushes and
-// thieves find room on both sides.
-void RunQueue::refill() {
+// The ring is empty: moves half a ring over from the overflow. Half, so that pushes and thieves
+// find room on both sides. False: that is empty too.
+bool RunQueue::refill() {
+  if (overflow_.empty()) return false;
   std::uint32_t tail = tail_.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < kSize / 2 && !overflow_.empty(); ++i) {
     slots_[tail++ % kSize].store(overflow_.pop(), std::memory_order_relaxed);
   }
   tail_.store(tail, std::memory_order_release);
+  if (overflow_.empty()) room_ = kSize;
+  return true;
 }
 
 Actor* RunQueue::steal_from(RunQueue& victim, bool single, std::uint32_t& stolen) {

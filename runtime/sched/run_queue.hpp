@@ -64,22 +64,23 @@ class RunQueue {
     const std::uint32_t tail =
         tail_.load(std::memory_order_relaxed);  // relaxed: only the owner writes it
     // acquire: pairs with the release of a thief's exchange, which was done with the slot.
-    if (overflow_.empty() && tail - head_.load(std::memory_order_acquire) < kSize) [[likely]] {
+    if (tail - head_.load(std::memory_order_acquire) < room_) [[likely]] {
       slots_[tail % kSize].store(a, std::memory_order_relaxed);
       tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in steal_half:
                                                          // publishes the slot and the actor
       return;
     }
     overflow_.push(a);
+    room_ = 0;
   }
 
-  Actor* pop() { return shared_ ? pop_among_many() : pop_alone(); }
-  Actor* pop_alone() {  // in a runtime of one worker
-    std::uint32_t head = head_.load(std::memory_order_relaxed);
-    if (head == tail_.load(std::memory_order_relaxed)) [[unlikely]] {
-      if (overflow_.empty()) return nullptr;
-      refill();
-    }
+  Actor* pop() {
+    if (shared_) return pop_among_many();
+    return ring_size() != 0 || refill() ? pop_ring() : nullptr;
+  }
+  // Nobody steals, and the ring is not empty.
+  Actor* pop_ring() {
+    const std::uint32_t head = head_.load(std::memory_order_relaxed);
     Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
     head_.store(head + 1, std::memory_order_relaxed);
     return a;
@@ -89,8 +90,7 @@ class RunQueue {
     for (;;) {
       const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
       if (head == tail) {
-        if (overflow_.empty()) return nullptr;
-        refill();
+        if (!refill()) return nullptr;
         head = head_.load(std::memory_order_relaxed);
         continue;
       }
@@ -124,11 +124,12 @@ class RunQueue {
   Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
 
  private:
-  void refill();
+  bool refill();
 
   alignas(kCacheLine) std::atomic<std::uint32_t> head_{0};  // thieves write it
   alignas(kCacheLine) std::atomic<std::uint32_t> tail_{0};
   const bool shared_;
+  std::uint32_t room_ = kSize;  // 0 while something is in the overflow
   ActorList overflow_;
   std::array<std::atomic<Actor*>, kSize> slots_{};
 };

@@ -55,13 +55,14 @@ void Worker::run() {
     switch_context(scheduler, a->context);
     finish_switch();
   }
+  bury({}, {});
   in_runtime = 0;
   smarm_tls_worker = nullptr;
 }
 
 // ---- leaving ----
 
-// Not inlined: all switches go through this one call (switch.S says why).
+// Not inlined: all switches between workers go through this one call (switch.S says why).
 [[gnu::noinline]] void Worker::hand_over(Actor* self, Actor* next) {
   current = next;
   self->eh = *eh;
@@ -72,8 +73,15 @@ void Worker::run() {
     *eh = scheduler_eh;
   }
   switch_context(self->context, next ? next->context : scheduler);
-  Worker* here = current_worker();
-  if (here->after != After::nothing) here->finish_switch();
+  current_worker()->finish_switch();
+}
+
+// In a runtime of one worker.
+[[gnu::noinline]] void Worker::go_idle(Actor* self) {
+  current = nullptr;
+  self->eh = *eh;
+  *eh = scheduler_eh;
+  switch_context(self->context, scheduler);
 }
 
 Context& Worker::successor() {
@@ -89,13 +97,22 @@ Context& Worker::successor() {
   return next->context;
 }
 
-void Worker::finish_switch() {
-  const After how = std::exchange(after, After::nothing);
-  if (how == After::bury) {
+void Worker::bury(Stack stack, const Context& context) {
+  if (dead_stack) {
     stacks.release(dead_stack);
     forget_context(dead_context);
-  } else {
-    finish(how, after_actor);
+  }
+  dead_stack = stack;
+  dead_context = context;
+}
+
+void Worker::finish_switch() {
+  switch (std::exchange(after, After::nothing)) {
+    case After::queue: return finish<After::queue>(after_actor);
+    case After::pin: return finish<After::pin>(after_actor);
+    case After::publish_wait: return finish<After::publish_wait>(after_actor);
+    case After::publish_park: return finish<After::publish_park>(after_actor);
+    case After::nothing: return;
   }
 }
 
@@ -121,6 +138,7 @@ void Worker::publish_park(Actor* a) {
 void Worker::share() { runtime.share(*this); }
 
 void Worker::enqueue_fresh(Actor* a) {
+  irregular = true;
   std::int64_t held = fresh.push(a);
   if (held == 0) [[unlikely]] {  // the oldest half goes where every worker finds it
     for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
@@ -138,6 +156,17 @@ void Worker::enqueue_fresh(Actor* a) {
     smarm_tls_countdown = 1;
   }
   if (!solo && held >= 2) runtime.share(*this);
+}
+
+[[gnu::noinline]] Actor* Worker::pick_slowly() {
+  current = nullptr;  // what runs below runs for nobody
+  if (ticks_left == 0) maintain();
+  return pick_among_all();
+}
+
+[[gnu::noinline]] Actor* Worker::start_or_pick(Actor* a) {
+  current = nullptr;  // as above
+  return a && prepare(a) ? a : pick_among_all();
 }
 
 // First in, first out over `ready` and `pinned` together. Fresh actors take turns with them, as
@@ -158,6 +187,7 @@ Actor* Worker::pick_among_all() {
       if (!a) a = fresh.pop();
       const std::size_t others = ready.size() + pinned.size() + 1, waiting = fresh.size();
       fresh_turns = waiting > others ? waiting / others : 1;
+      irregular = waiting != 0 || !pinned.empty();
     }
     if (!a) return nullptr;
     if (a->stack || prepare(a)) [[likely]]
@@ -188,7 +218,7 @@ bool Worker::wake_among_many(Ticket ticket) {
   // wrote is seen by the woken.
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
   for (;;) {
-    if (wait_number(word) != ticket.wait()) return false;
+    if (!ticket.valid_in(word)) return false;
     const ActorState s = state(word);
     if (s != ActorState::waiting && s != ActorState::active) return false;
     const std::uint64_t next = s == ActorState::waiting

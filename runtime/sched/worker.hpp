@@ -56,11 +56,16 @@ class alignas(kCacheLine) Worker {
   void run();
 
   // ---- leaving a stack (current actor's thread, in a section) ----
-  enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park, bury };
+  enum class After : std::uint8_t { nothing, queue, pin, publish_wait, publish_park };
   template <After how>
-  void leave();          // comes back when the actor is resumed, perhaps on another worker
+  void leave();  // comes back when the actor is resumed, perhaps on another worker
+  // The same for a solo runtime's actor that has been queued or put to sleep already: nobody can
+  // resume it before its registers are saved.
+  void leave_alone(Actor* self);
   Context& successor();  // the current actor has ended (`current` is null): who goes on
   void finish_switch();  // first thing on the other side
+  // An ended actor's stack is in use until the switch: it is freed when the next one ends.
+  void bury(Stack stack, const Context& context);
 
   // ---- making actors runnable (this thread, in a section) ----
   void enqueue(Actor* a) {  // woken or yielding: to the tail
@@ -73,6 +78,7 @@ class alignas(kCacheLine) Worker {
   // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this
   // worker's runtime.
   bool wake(Ticket ticket) { return solo ? wake_alone(ticket) : wake_among_many(ticket); }
+  bool wake_alone(Ticket ticket);  // of a solo runtime
 
   // ---- timers: the owner or another worker that looks after this one's wheel ----
   void arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns);
@@ -83,7 +89,9 @@ class alignas(kCacheLine) Worker {
   // Timers, commands, IO and the inject queue, every so many switches and after each used-up
   // timeslice.
   void maintain();
-  Actor* pick();  // the next runnable actor, with a stack; nullptr when the local queues are empty
+  // The next runnable actor, with a stack; nullptr when the local queues are empty. `current` may
+  // be null afterwards.
+  Actor* pick();
 
   RuntimeCore& runtime;
   const std::uint32_t index;
@@ -99,6 +107,7 @@ class alignas(kCacheLine) Worker {
   ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position
                      // in `ready` that it comes after
   FreshDeque fresh;
+  bool irregular = false;       // something may be in `fresh` or `pinned`
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
   After after = After::nothing;
   Actor* after_actor = nullptr;
@@ -130,26 +139,34 @@ class alignas(kCacheLine) Worker {
 
  private:
   bool prepare(Actor* a);
+  template <After how>
+  void leave_among_many(Actor* self);
+  template <bool alone>
+  Actor* pick_from_ring();
+  Actor* pick_slowly();
   Actor* pick_among_all();
+  Actor* start_or_pick(Actor* a);
+  void go_idle(Actor* self);
   void hand_over(Actor* self, Actor* next);
   void share();
-  void finish(After how, Actor* a);
+  template <After how>
+  void finish(Actor* a);
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
-  bool wake_alone(Ticket ticket);
   bool wake_among_many(Ticket ticket);
 };
 
-inline Actor* Worker::pick() {
-  if (--ticks_left == 0) [[unlikely]]
-    maintain();
-  if (fresh.size() == 0 && pinned.empty()) [[likely]] {
-    Actor* a = ready.pop();
-    if (!a || a->stack || prepare(a)) [[likely]]
-      return a;
-  }
-  return pick_among_all();
+template <bool alone>
+[[gnu::always_inline]] inline Actor* Worker::pick_from_ring() {
+  if (--ticks_left == 0 || irregular || ready.ring_size() == 0) [[unlikely]]
+    return pick_slowly();
+  Actor* a = alone ? ready.pop_ring() : ready.pop_among_many();
+  if ((alone || a) && a->stack) [[likely]]
+    return a;
+  return start_or_pick(a);
 }
+
+inline Actor* Worker::pick() { return solo ? pick_from_ring<true>() : pick_from_ring<false>(); }
 
 // The actor is off its stack, or nobody can resume it before it is. From here on a waker may have
 // it. release: publishes what the actor wrote before; pairs with the acquire in wake.
@@ -171,36 +188,57 @@ inline void Worker::publish_wait(Actor* a) {
   }
 }
 
-inline void Worker::finish(After how, Actor* a) {
-  switch (how) {
-    case After::queue: enqueue(a); break;
-    case After::pin:
-      a->wait_value = ready.end_position();
-      pinned.push(a);
-      break;
-    case After::publish_wait: publish_wait(a); break;
-    case After::publish_park: publish_park(a); break;
-    case After::nothing:
-    case After::bury: break;
+template <Worker::After how>
+inline void Worker::finish(Actor* a) {
+  if constexpr (how == After::queue) {
+    enqueue(a);
+  } else if constexpr (how == After::pin) {
+    a->wait_value = ready.end_position();
+    pinned.push(a);
+    irregular = true;
+  } else if constexpr (how == After::publish_wait) {
+    publish_wait(a);
+  } else if constexpr (how == After::publish_park) {
+    publish_park(a);
   }
 }
 
+[[gnu::always_inline]] inline void Worker::leave_alone(Actor* self) {
+  slice_start = 0;
+  Actor* next = pick_from_ring<true>();
+  if (next == self) [[unlikely]] {  // yielded to nobody, or woken already
+    current = self;
+    return;
+  }
+  if (!next) [[unlikely]]
+    return go_idle(self);
+  current = next;
+  counters.resumes.add();
+  self->eh = *eh;
+  *eh = next->eh;
+  switch_context(self->context, next->context);
+}
+
 template <Worker::After how>
-void Worker::leave() {
+[[gnu::always_inline]] inline void Worker::leave() {
   Actor* self = current;
+  if (!solo) return leave_among_many<how>(self);
+  if constexpr (how == After::queue) {
+    ready.push(self);
+  } else {
+    finish<how>(self);
+  }
+  leave_alone(self);
+}
+
+template <Worker::After how>
+[[gnu::noinline]] void Worker::leave_among_many(Actor* self) {
   current = nullptr;  // what runs below runs for nobody
   slice_start = 0;
-  Actor* next;
-  if (solo) {  // nobody can resume it before its registers are saved: all is done on this side
-    finish(how, self);
-    next = pick();
-  } else {
-    after_actor = self;
-    after = how;
-    next = pick();
-    if (!next && how == After::queue) next = self;
-  }
-  if (next == self) [[unlikely]] {  // yielded to nobody, or woken already
+  after_actor = self;
+  after = how;
+  Actor* next = pick_from_ring<false>();
+  if (!next && how == After::queue) {
     after = After::nothing;
     current = self;
     return;
@@ -213,10 +251,10 @@ inline bool Worker::wake_alone(Ticket ticket) {
   using namespace state_word;
   Actor& a = ticket.actor();
   const std::uint64_t word = a.word.load(std::memory_order_relaxed);
-  if (wait_number(word) != ticket.wait()) return false;
+  if (!ticket.valid_in(word)) return false;
   const ActorState s = state(word);
   if (s == ActorState::waiting) [[likely]] {
-    a.word.store(with_state(next_wait(word), ActorState::active), std::memory_order_relaxed);
+    a.word.store(next_wait(word) - kActiveToWaiting, std::memory_order_relaxed);
     ready.push(&a);
     return true;
   }

@@ -32,14 +32,6 @@ void push(smarm_channel& c, Message* m) {
       m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
 }
 
-// On the channel's own worker, inside. Empty is exact here: no sender is half-way.
-Message* take_alone(smarm_channel& c) {
-  Message* next = c.head->next.load(std::memory_order_relaxed);
-  if (!next) return nullptr;
-  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  return std::exchange(c.head, next);  // now the stub: its payload was taken before
-}
-
 // Frees the queue's stub (Vyukov's word for the node in front of the list), whose successor has
 // taken its place.
 inline void recycle(Worker* w, Message* stub) {
@@ -48,6 +40,18 @@ inline void recycle(Worker* w, Message* stub) {
   } else if (stub->cls == Message::kLarge) {
     raw_block_free(stub);
   }
+}
+
+// On the channel's own worker, inside: leaves with the message behind head. The old head is the
+// stub, whose payload was taken before.
+[[gnu::always_inline]] inline int take_alone(smarm_channel& c, Worker& w, Message* next,
+                                             void** payload) {
+  Message* stub = std::exchange(c.head, next);
+  c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  Ownership::leave(w.exclusive);
+  *payload = next->payload();
+  recycle(&w, stub);
+  return SMARM_OK;
 }
 
 // For an operation that follows the shared protocol.
@@ -228,9 +232,10 @@ namespace {
 
 int send_message(smarm_channel& c, void* payload) {
   Worker* w = current_worker();
-  if (!w || !c.ownership.enter(w->exclusive, &c)) return send_shared(c, payload);
+  Exclusive* const mine = w ? w->exclusive : nullptr;
+  if (!c.ownership.enter(mine, &c)) return send_shared(c, payload);
   if (c.receiver_gone.load(std::memory_order_relaxed)) [[unlikely]] {
-    Ownership::leave(w->exclusive);
+    Ownership::leave(mine);
     return SMARM_E_CLOSED;
   }
   Message* m = Message::of(payload);
@@ -240,22 +245,20 @@ int send_message(smarm_channel& c, void* payload) {
   c.tail.store(m, std::memory_order_relaxed);
   previous->next.store(m, std::memory_order_relaxed);
   const std::uint64_t ticket = c.waiter.load(std::memory_order_relaxed);
-  Ownership::leave(w->exclusive);
-  if (ticket)
-    w->wake(Ticket::unpack(ticket));  // a receiver elsewhere would have shared the channel
+  Ownership::leave(mine);
+  // A receiver elsewhere would have shared the channel.
+  if (ticket) w->wake_alone(Ticket::unpack(ticket));
   return SMARM_OK;
 }
 
 int try_receive_message(smarm_channel& c, void** payload) {
   Worker* w = current_worker();
   if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
-    Message* stub = take_alone(c);
-    const bool open = has_senders(c);
+    if (Message* next = c.head->next.load(std::memory_order_relaxed))
+      return take_alone(c, *w, next, payload);
+    const bool open = has_senders(c);  // empty is exact here: no sender is half-way
     Ownership::leave(w->exclusive);
-    if (!stub) return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
-    recycle(w, stub);
-    *payload = c.head->payload();
-    return SMARM_OK;
+    return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
   }
   share(c);
   if (take(c, payload)) return SMARM_OK;
@@ -265,32 +268,6 @@ int try_receive_message(smarm_channel& c, void** payload) {
 }
 
 namespace {
-
-// The worker has the channel to itself, and the caller is inside. SMARM_E_EMPTY: follow the shared
-// protocol instead (the channel was taken away meanwhile, or the wait was ended by somebody else).
-int receive_alone(smarm_channel& c, Actor& self, Worker& w, void** payload) {
-  Message* stub = take_alone(c);
-  if (!stub) {
-    const bool open = has_senders(c);
-    const Ticket ticket = begin_wait(self);
-    if (open) c.waiter.store(ticket.pack(), std::memory_order_relaxed);
-    Ownership::leave(w.exclusive);
-    if (!open) return SMARM_E_CLOSED;
-    if (self.dying) return SMARM_E_EMPTY;
-    ++w.in_runtime;
-    const Woken woken = wait(self, ticket, WaitKind::recv, kNever);
-    --w.in_runtime;
-    c.waiter.store(0, std::memory_order_relaxed);
-    if (woken == Woken::killed) return kKilled;
-    if (!c.ownership.enter(w.exclusive, &c)) return SMARM_E_EMPTY;
-    stub = take_alone(c);
-  }
-  Ownership::leave(w.exclusive);
-  if (!stub) return SMARM_E_EMPTY;
-  recycle(&w, stub);
-  *payload = c.head->payload();
-  return SMARM_OK;
-}
 
 // relaxed stores of 0 to `waiter`: who reads the old ticket finds it used up, or leaves a mark that
 // begin_wait clears.
@@ -317,13 +294,44 @@ int receive_alone(smarm_channel& c, Actor& self, Worker& w, void** payload) {
   }
 }
 
+// The worker has the channel to itself, the caller is inside, and the channel is empty: no sender
+// is half-way. What is out of the ordinary (the channel is closed or was taken away meanwhile,
+// somebody else has ended the wait, the actor is asked to unwind) follows the shared protocol.
+[[gnu::noinline]] int wait_alone(smarm_channel& c, Actor& self, Worker& w, void** payload) {
+  // Nobody else writes this word: the wait begins and is published at once.
+  const std::uint64_t word = self.word.load(std::memory_order_relaxed);
+  if ((word & (state_word::kWoken | state_word::kKill)) || !has_senders(c)) [[unlikely]] {
+    Ownership::leave(w.exclusive);
+    return receive_shared(c, self, -1, payload);
+  }
+  c.waiter.store(Ticket(self, word).pack(), std::memory_order_relaxed);
+  Ownership::leave(w.exclusive);
+  self.word.store(word + state_word::kActiveToWaiting, std::memory_order_relaxed);
+  self.waits_for.store(WaitKind::recv, std::memory_order_relaxed);
+  ++w.in_runtime;
+  w.counters.parks.add();
+  w.leave_alone(&self);
+  --w.in_runtime;
+  c.waiter.store(0, std::memory_order_relaxed);
+  if (kill_pending(self)) [[unlikely]]
+    return kKilled;
+  if (c.ownership.enter(w.exclusive, &c)) [[likely]] {
+    if (Message* next = c.head->next.load(std::memory_order_relaxed)) [[likely]]
+      return take_alone(c, w, next, payload);
+    Ownership::leave(w.exclusive);
+  }
+  return receive_shared(c, self, -1, payload);
+}
+
 }  // namespace
 
 int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
   Worker* w = current_worker();
-  if (timeout_ns < 0 && c.ownership.enter(w->exclusive, &c)) [[likely]] {
-    const int status = receive_alone(c, self, *w, payload);
-    if (status != SMARM_E_EMPTY) return status;
+  if (c.ownership.enter(w->exclusive, &c)) [[likely]] {
+    if (Message* next = c.head->next.load(std::memory_order_relaxed))
+      return take_alone(c, *w, next, payload);
+    if (timeout_ns < 0) return wait_alone(c, self, *w, payload);
+    Ownership::leave(w->exclusive);
   }
   return receive_shared(c, self, timeout_ns, payload);
 }

@@ -49,10 +49,13 @@ TEST_SUITE("actor state") {
     Actor* a = cache.take();
     REQUIRE(a != nullptr);
     for (std::uint32_t wait : {0u, 1u, 0x2bcdefu, 0x7fffffu}) {
-      const Ticket t(*a, wait);
+      const std::uint64_t word = make(7, std::uint64_t{wait} << kWaitShift, ActorState::active);
+      const Ticket t(*a, word);
       CHECK(t);
       CHECK(&Ticket::unpack(t.pack()).actor() == a);
-      CHECK(Ticket::unpack(t.pack()).wait() == wait);
+      CHECK(Ticket::unpack(t.pack()).valid_in(word));
+      CHECK(t.valid_in(with_state(word, ActorState::waiting) | kWoken));
+      CHECK_FALSE(t.valid_in(next_wait(word)));
       CHECK(t.pack() > kJoinDetached);
     }
     CHECK_FALSE(Ticket{});
