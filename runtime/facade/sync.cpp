@@ -33,8 +33,7 @@ smarm_channel* smarm_channel_create(size_t capacity, smarm_drop drop) {
   void* memory = alloc_block(sizeof(smarm_channel));
   if (!memory) return nullptr;
   const Worker* w = current_worker();
-  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr);
-  c->drop = drop;
+  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr, drop);
   if (capacity == 0) return c;
   c->places = new (std::nothrow) Places(capacity);
   if (c->places) return c;

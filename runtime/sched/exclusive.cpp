@@ -1,11 +1,6 @@
 #include "runtime/sched/exclusive.hpp"
 
-#include "runtime/base/assert.hpp"
-
-#include <linux/membarrier.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <mutex>
 
@@ -17,17 +12,10 @@ Exclusive revoking;     // its address alone is used
 std::mutex pool_mutex;  // rank: exclusives, a leaf; taken when a runtime is made or destroyed
 Exclusive* free_exclusives = nullptr;
 
-long membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0); }
-
-bool have_membarrier() {
-  static const bool registered = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
-  return registered;
-}
-
 }  // namespace
 
 Exclusive* Exclusive::claim() {
-  if (!have_membarrier()) return nullptr;
+  if (!have_heavy_barrier()) return nullptr;
   const std::lock_guard guard(pool_mutex);
   Exclusive* e = free_exclusives;
   if (!e) return new Exclusive;
@@ -46,10 +34,8 @@ void Ownership::revoke_slowly(const void* object) {
   Exclusive* e = owner_.load(std::memory_order_acquire);
   if (e && e != &revoking &&
       owner_.compare_exchange_strong(e, &revoking, std::memory_order_seq_cst)) {
-    SMARM_ASSERT(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0);
-    while (e->inside.load(SMARM_TSAN ? std::memory_order_seq_cst : std::memory_order_acquire) ==
-           object)
-      ::sched_yield();
+    heavy_barrier();
+    while (e->inside.load(kLightAcquire) == object) ::sched_yield();
     owner_.store(nullptr, std::memory_order_release);
     return;
   }

@@ -6,9 +6,8 @@
 // object revokes first.
 //
 // 1. enter: store `inside`, then read `owner`. revoke: mark `owner`, then read `inside`. With a
-// full barrier between the two on both sides one sees the other (Dekker). The barrier of the side
-// that enters is free: revoke issues it on every CPU of the process with membarrier(2). (Asymmetric
-// fences, as in RCU and in biased locking: Kawachiya et al., 2002.)
+// barrier between the two on both sides one sees the other (Dekker); the one of the side that
+// enters is free (heavy_barrier.hpp).
 // 2. Nothing that blocks, calls back or switches happens between enter and leave.
 // 3. `owner` goes from an Exclusive to kRevoking to nullptr and never back.
 // 4. An Exclusive is recycled but never freed: a revoker may look at it after its worker has gone.
@@ -17,7 +16,7 @@
 // workers, and a revocation costs some microseconds.
 #pragma once
 
-#include "runtime/base/sanitizer.hpp"
+#include "runtime/base/heavy_barrier.hpp"
 
 #include <atomic>
 
@@ -27,7 +26,7 @@ struct Exclusive {
   std::atomic<const void*> inside{nullptr};
   Exclusive* next = nullptr;  // free ones
 
-  static Exclusive* claim();  // nullptr where the kernel has no membarrier
+  static Exclusive* claim();  // nullptr where there is no heavy barrier
   static void release(Exclusive* e);
 };
 
@@ -38,9 +37,9 @@ class Ownership {
   // On e's worker. True: the caller is inside until leave(). False for nullptr.
   bool enter(Exclusive* e, const void* object) const {
     if (!e) return false;
-    e->inside.store(object, kOrder);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (owner_.load(kOrder) == e) [[likely]]
+    e->inside.store(object, kLightOrder);
+    light_barrier();
+    if (owner_.load(kLightOrder) == e) [[likely]]
       return true;
     leave(e);
     return false;
@@ -48,6 +47,7 @@ class Ownership {
   // release: pairs with the acquire in revoke; what was written inside is seen by whoever revoked.
   static void leave(Exclusive* e) { e->inside.store(nullptr, std::memory_order_release); }
 
+  bool is_shared() const { return owner_.load(std::memory_order_acquire) == nullptr; }
   // Any thread, before it uses the object otherwise than inside; the owner's own worker may do that
   // without (pass its Exclusive). Costs a load once it is done.
   void revoke_unless(const Exclusive* mine, const void* object) {
@@ -57,9 +57,6 @@ class Ownership {
   }
 
  private:
-  // ThreadSanitizer knows nothing of membarrier: there both sides use sequential consistency.
-  static constexpr std::memory_order kOrder =
-      SMARM_TSAN ? std::memory_order_seq_cst : std::memory_order_relaxed;
   void revoke_slowly(const void* object);
 
   std::atomic<Exclusive*> owner_;

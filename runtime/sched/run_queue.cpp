@@ -1,5 +1,7 @@
 #include "runtime/sched/run_queue.hpp"
 
+#include <immintrin.h>
+
 namespace smarm {
 
 // The ring is empty: moves half a ring over from the overflow. Half, so that pushes and thieves
@@ -15,7 +17,51 @@ bool RunQueue::refill() {
   return true;
 }
 
+Actor* RunQueue::pop_against_thieves() {
+  std::uint32_t head = head_.load(std::memory_order_relaxed);
+  for (;;) {
+    if (head == tail_.load(std::memory_order_relaxed)) {
+      if (!refill()) return nullptr;
+      head = head_.load(std::memory_order_relaxed);
+      continue;
+    }
+    Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
+    // acq_rel: orders this take with the thieves' takes; the actor itself was published by this
+    // very thread.
+    if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel,
+                                    std::memory_order_relaxed))
+      return a;
+  }
+}
+
+// A thief's presence. False: the owner has lost its CPU while it was popping.
+class RunQueue::Thief {
+ public:
+  explicit Thief(RunQueue& victim) : victim_(victim) {
+    victim_.thieves_.fetch_add(1, std::memory_order_seq_cst);
+    if (have_heavy_barrier()) heavy_barrier();
+    for (int spins = 0; spins < 1000; ++spins) {
+      if (!victim_.popping_.load(kLightAcquire)) {
+        may_take_ = true;
+        return;
+      }
+      _mm_pause();
+    }
+  }
+  ~Thief() { victim_.thieves_.fetch_sub(1, std::memory_order_release); }
+  Thief(const Thief&) = delete;
+  Thief& operator=(const Thief&) = delete;
+  explicit operator bool() const { return may_take_; }
+
+ private:
+  RunQueue& victim_;
+  bool may_take_ = false;
+};
+
 Actor* RunQueue::steal_from(RunQueue& victim, bool single, std::uint32_t& stolen) {
+  if (victim.ring_size() < (single ? 1 : 2)) return nullptr;  // a look, before the barrier is paid
+  const Thief thief(victim);
+  if (!thief) return nullptr;
   std::uint32_t head = victim.head_.load(std::memory_order_acquire);
   const std::uint32_t mine = tail_.load(std::memory_order_relaxed);
   for (;;) {

@@ -15,10 +15,15 @@
 // 2. Only the owner writes tail and slots; it never overwrites a slot before head has passed it.
 // 3. Whoever moves head by compare-exchange from h to h + n owns slots [h, h + n) as they were read
 // before: the exchange fails if another took one of them.
-// 4. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
+// 4. With no thief about the owner takes by plain loads and stores. It says that it is popping and
+// then looks for thieves; a thief counts itself and then waits until the owner is not popping. The
+// barrier between is the thief's alone (heavy_barrier.hpp): owners take millions of times a second,
+// thieves seldom. While there are thieves the owner takes by compare-exchange as they do.
+// 5. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
 #pragma once
 
 #include "runtime/actor/actor.hpp"
+#include "runtime/base/heavy_barrier.hpp"
 #include "runtime/base/spinlock.hpp"
 
 #include <array>
@@ -58,7 +63,8 @@ class RunQueue {
  public:
   static constexpr std::uint32_t kSize = 256;
 
-  explicit RunQueue(bool shared) : shared_(shared) {}
+  // Without a heavy barrier there is a thief about for ever.
+  explicit RunQueue(bool shared) : thieves_(have_heavy_barrier() ? 0 : 1), shared_(shared) {}
 
   void push(Actor* a) {
     const std::uint32_t tail =
@@ -86,21 +92,17 @@ class RunQueue {
     return a;
   }
   Actor* pop_among_many() {
-    std::uint32_t head = head_.load(std::memory_order_relaxed);
-    for (;;) {
-      const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
-      if (head == tail) {
-        if (!refill()) return nullptr;
-        head = head_.load(std::memory_order_relaxed);
-        continue;
-      }
-      Actor* a = slots_[head % kSize].load(std::memory_order_relaxed);
-      // acq_rel: orders this take with the thieves' takes; the actor itself was published by this
-      // very thread.
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel,
-                                      std::memory_order_relaxed))
-        return a;
+    popping_.store(true, kLightOrder);
+    light_barrier();
+    // acquire: pairs with the release of the last thief, whose exchange of head is seen.
+    if (thieves_.load(kLightAcquire) != 0) [[unlikely]] {
+      popping_.store(false, std::memory_order_relaxed);
+      return pop_against_thieves();
     }
+    Actor* a = ring_size() != 0 ? pop_ring() : nullptr;
+    // release: pairs with the acquire of a thief that waits for it, and then reads head.
+    popping_.store(false, std::memory_order_release);
+    return a || !refill() ? a : pop_among_many();
   }
 
   // A stranger's view; exact for the owner of a queue that nobody steals from.
@@ -124,10 +126,14 @@ class RunQueue {
   Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
 
  private:
+  class Thief;
   bool refill();
+  Actor* pop_against_thieves();
 
   alignas(kCacheLine) std::atomic<std::uint32_t> head_{0};  // thieves write it
+  std::atomic<std::uint32_t> thieves_;                      // and this
   alignas(kCacheLine) std::atomic<std::uint32_t> tail_{0};
+  std::atomic<bool> popping_{false};
   const bool shared_;
   std::uint32_t room_ = kSize;  // 0 while something is in the overflow
   ActorList overflow_;

@@ -62,20 +62,6 @@ void Worker::run() {
 
 // ---- leaving ----
 
-// Not inlined: all switches between workers go through this one call (switch.S says why).
-[[gnu::noinline]] void Worker::hand_over(Actor* self, Actor* next) {
-  current = next;
-  self->eh = *eh;
-  if (next) [[likely]] {
-    counters.resumes.add();
-    *eh = next->eh;
-  } else {
-    *eh = scheduler_eh;
-  }
-  switch_context(self->context, next ? next->context : scheduler);
-  current_worker()->finish_switch();
-}
-
 // In a runtime of one worker.
 [[gnu::noinline]] void Worker::go_idle(Actor* self) {
   current = nullptr;
@@ -208,28 +194,6 @@ bool Worker::prepare(Actor* a) {
   char* top = a->stack.top() - std::size_t{a->index % 16} * kCacheLine;
   make_context(a->context, a->stack.bottom(), top, &actor_main, a);
   return true;
-}
-
-// ---- waking ----
-
-bool Worker::wake_among_many(Ticket ticket) {
-  Actor& a = ticket.actor();
-  // acquire on success: pairs with publish_*; the actor's context is saved. release: what the waker
-  // wrote is seen by the woken.
-  std::uint64_t word = a.word.load(std::memory_order_relaxed);
-  for (;;) {
-    if (!ticket.valid_in(word)) return false;
-    const ActorState s = state(word);
-    if (s != ActorState::waiting && s != ActorState::active) return false;
-    const std::uint64_t next = s == ActorState::waiting
-                                   ? with_state(next_wait(word), ActorState::active)
-                                   : next_wait(word) | kWoken;
-    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
-                                      std::memory_order_relaxed))
-      continue;
-    if (s == ActorState::waiting) enqueue(&a);
-    return true;
-  }
 }
 
 // ---- timers ----

@@ -147,7 +147,6 @@ class alignas(kCacheLine) Worker {
   Actor* pick_among_all();
   Actor* start_or_pick(Actor* a);
   void go_idle(Actor* self);
-  void hand_over(Actor* self, Actor* next);
   void share();
   template <After how>
   void finish(Actor* a);
@@ -243,7 +242,23 @@ template <Worker::After how>
     current = self;
     return;
   }
-  hand_over(self, next);
+  current = next;
+  self->eh = *eh;
+  if (next) [[likely]] {
+    counters.resumes.add();
+    *eh = next->eh;
+    switch_context(self->context, next->context);
+  } else {
+    *eh = scheduler_eh;
+    switch_context(self->context, scheduler);
+  }
+  Worker* here = current_worker();
+  if (here->after == After::publish_wait) [[likely]] {
+    here->after = After::nothing;
+    here->publish_wait(here->after_actor);
+  } else {
+    here->finish_switch();
+  }
 }
 
 // No other thread writes the words of a solo runtime's actors.
@@ -261,6 +276,27 @@ inline bool Worker::wake_alone(Ticket ticket) {
   if (s != ActorState::active) return false;
   a.word.store(next_wait(word) | kWoken, std::memory_order_relaxed);
   return true;
+}
+
+inline bool Worker::wake_among_many(Ticket ticket) {
+  using namespace state_word;
+  Actor& a = ticket.actor();
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  for (;;) {
+    if (!ticket.valid_in(word)) return false;
+    const ActorState s = state(word);
+    if (s != ActorState::waiting && s != ActorState::active) [[unlikely]]
+      return false;
+    const std::uint64_t next =
+        s == ActorState::waiting ? next_wait(word) - kActiveToWaiting : next_wait(word) | kWoken;
+    // acquire on success: pairs with publish_*; the actor's context is saved. release: what the
+    // waker wrote is seen by the woken.
+    if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
+      continue;
+    if (s == ActorState::waiting) enqueue(&a);
+    return true;
+  }
 }
 
 // The opposite inside a section: user code that the runtime calls back.

@@ -150,20 +150,37 @@ void refuse_waiting_senders(Places& places) {
 
 // ---- the receiver's side ----
 
-bool take(smarm_channel& c, void** payload) {
-  Message* head = c.head;
-  Message* next = head->next.load(std::memory_order_acquire);  // pairs with the release in push
-  if (!next) {
-    if (c.tail.load(std::memory_order_seq_cst) == head) return false;
-    next = linked_next(head);
-  }
-  c.head = next;
+// The message behind head; nullptr when the channel is empty.
+inline Message* front(const smarm_channel& c) {
+  Message* next = c.head->next.load(std::memory_order_acquire);  // pairs with the release in push
+  if (!next && c.tail.load(std::memory_order_seq_cst) != c.head) [[unlikely]]
+    next = linked_next(c.head);
+  return next;
+}
+
+// Takes it; w is the calling thread's.
+[[gnu::always_inline]] inline void take(smarm_channel& c, Worker* w, Message* next,
+                                        void** payload) {
+  Message* stub = std::exchange(c.head, next);
   c.received.store(c.received.load(std::memory_order_relaxed) + 1,
                    std::memory_order_release);  // pairs with channel_length
-  recycle(current_worker(), head);
-  if (c.places) give_place(*c.places);
   *payload = next->payload();
-  return true;
+  // The one behind it may lie in another core's cache.
+  __builtin_prefetch(next->next.load(std::memory_order_relaxed));
+  if (!c.plain && c.places) [[unlikely]]
+    give_place(*c.places);
+  recycle(w, stub);
+}
+
+int try_take(smarm_channel& c, void** payload) {
+  Message* next = front(c);
+  if (!next) {
+    if (has_senders(c)) return SMARM_E_EMPTY;
+    next = front(c);  // the last sender may have sent before it went
+    if (!next) return SMARM_E_CLOSED;
+  }
+  take(c, current_worker(), next, payload);
+  return SMARM_OK;
 }
 
 bool is_ready(smarm_channel& c) {
@@ -172,7 +189,8 @@ bool is_ready(smarm_channel& c) {
 
 void drain(smarm_channel& c) {
   void* payload;
-  while (take(c, &payload)) {
+  while (Message* next = front(c)) {
+    take(c, current_worker(), next, &payload);
     if (!c.drop) continue;
     OutsideSection user_code;
     c.drop(payload);
@@ -214,12 +232,13 @@ void free_message(void* payload) { recycle(current_worker(), Message::of(payload
 
 namespace {
 
-[[gnu::noinline]] int send_shared(smarm_channel& c, void* payload) {
+// The channel is another worker's alone, bounded, or without a receiver.
+[[gnu::noinline]] int send_slowly(smarm_channel& c, void* payload) {
   share(c);
   if (c.places) {
     if (int status = take_place(c)) return status;
   }
-  if (c.receiver_gone.load(std::memory_order_acquire)) [[unlikely]] {
+  if (c.receiver_gone.load(std::memory_order_acquire)) {
     if (c.places) give_place(*c.places);
     return SMARM_E_CLOSED;
   }
@@ -228,12 +247,31 @@ namespace {
   return SMARM_OK;
 }
 
+[[gnu::noinline]] int wake_receiver(smarm_channel& c, Worker* w, std::uint64_t waiter) {
+  const Ticket ticket = Ticket::unpack(waiter);
+  if (w && &w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
+    // Used up already: out of the way of the senders to come. By exchange, for the receiver may be
+    // waiting anew.
+    if (!w->wake(ticket)) c.waiter.compare_exchange_strong(waiter, 0, std::memory_order_relaxed);
+  } else {
+    wake(ticket);
+  }
+  return SMARM_OK;
+}
+
 }  // namespace
 
 int send_message(smarm_channel& c, void* payload) {
   Worker* w = current_worker();
   Exclusive* const mine = w ? w->exclusive : nullptr;
-  if (!c.ownership.enter(mine, &c)) return send_shared(c, payload);
+  if (!c.ownership.enter(mine, &c)) {
+    if (!c.ownership.is_shared() || c.places || c.receiver_gone.load(std::memory_order_acquire))
+        [[unlikely]]
+      return send_slowly(c, payload);
+    push(c, Message::of(payload));
+    const std::uint64_t waiter = c.waiter.load(std::memory_order_seq_cst);
+    return waiter ? wake_receiver(c, w, waiter) : SMARM_OK;
+  }
   if (c.receiver_gone.load(std::memory_order_relaxed)) [[unlikely]] {
     Ownership::leave(mine);
     return SMARM_E_CLOSED;
@@ -261,10 +299,7 @@ int try_receive_message(smarm_channel& c, void** payload) {
     return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
   }
   share(c);
-  if (take(c, payload)) return SMARM_OK;
-  if (has_senders(c)) return SMARM_E_EMPTY;
-  return take(c, payload) ? SMARM_OK
-                          : SMARM_E_CLOSED;  // the last sender may have sent before it went
+  return try_take(c, payload);
 }
 
 namespace {
@@ -273,25 +308,25 @@ namespace {
 // begin_wait clears.
 [[gnu::noinline]] int receive_shared(smarm_channel& c, Actor& self, std::int64_t timeout_ns,
                                      void** payload) {
-  int status = try_receive_message(c, payload);
+  share(c);
+  int status = try_take(c, payload);
   if (status != SMARM_E_EMPTY) return status;
   if (self.dying) return SMARM_E_CLOSED;
-  share(c);
-  Section section(current_worker());
+  ++current_worker()->in_runtime;
   const std::uint64_t deadline =
       timeout_ns < 0 ? kNever
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
-  for (;;) {
+  do {
     const Ticket ticket = begin_wait(self);
     c.waiter.exchange(ticket.pack(), std::memory_order_seq_cst);
-    const Woken woken =
-        is_ready(c) ? Woken::by_ticket : wait(self, ticket, WaitKind::recv, deadline);
+    Woken woken = Woken::by_ticket;
+    if (!is_ready(c)) woken = wait(self, ticket, WaitKind::recv, deadline);
     c.waiter.store(0, std::memory_order_relaxed);
-    if (woken == Woken::killed) return kKilled;
-    status = try_receive_message(c, payload);
-    if (status != SMARM_E_EMPTY) return status;
-    if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
-  }
+    status = woken == Woken::killed ? kKilled : try_take(c, payload);
+    if (status == SMARM_E_EMPTY && woken == Woken::by_time) status = SMARM_E_TIMEOUT;
+  } while (status == SMARM_E_EMPTY);
+  --current_worker()->in_runtime;
+  return status;
 }
 
 // The worker has the channel to itself, the caller is inside, and the channel is empty: no sender
@@ -323,16 +358,49 @@ namespace {
   return receive_shared(c, self, -1, payload);
 }
 
+// The same for a shared channel, and for receive_shared's first round when nothing is out of the
+// ordinary.
+[[gnu::noinline]] int wait_shared(smarm_channel& c, Actor& self, Worker& w, void** payload) {
+  const std::uint64_t word = self.word.load(std::memory_order_relaxed);
+  if ((word & (state_word::kWoken | state_word::kKill)) || self.dying) [[unlikely]]
+    return receive_shared(c, self, -1, payload);
+  c.waiter.exchange(Ticket(self, word).pack(), std::memory_order_seq_cst);
+  if (!is_ready(c)) [[likely]] {
+    self.waits_for.store(WaitKind::recv, std::memory_order_relaxed);
+    ++w.in_runtime;
+    w.counters.parks.add();
+    w.leave<Worker::After::publish_wait>();
+    --current_worker()->in_runtime;
+  }
+  c.waiter.store(0, std::memory_order_relaxed);
+  if (kill_pending(self)) [[unlikely]]
+    return kKilled;
+  if (Message* next = c.head->next.load(std::memory_order_acquire)) [[likely]] {
+    take(c, current_worker(), next, payload);
+    return SMARM_OK;
+  }
+  return receive_shared(c, self, -1, payload);
+}
+
 }  // namespace
 
 int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
   Worker* w = current_worker();
-  if (c.ownership.enter(w->exclusive, &c)) [[likely]] {
-    if (Message* next = c.head->next.load(std::memory_order_relaxed))
-      return take_alone(c, *w, next, payload);
-    if (timeout_ns < 0) return wait_alone(c, self, *w, payload);
-    Ownership::leave(w->exclusive);
+  if (c.plain || !c.ownership.enter(w->exclusive, &c)) {
+    if (!c.plain) c.plain = !c.places && c.ownership.is_shared();
+    if (c.plain) [[likely]] {
+      if (Message* next = c.head->next.load(std::memory_order_acquire)) {
+        take(c, w, next, payload);
+        return SMARM_OK;
+      }
+      if (timeout_ns < 0) return wait_shared(c, self, *w, payload);
+    }
+    return receive_shared(c, self, timeout_ns, payload);
   }
+  if (Message* next = c.head->next.load(std::memory_order_relaxed))
+    return take_alone(c, *w, next, payload);
+  if (timeout_ns < 0) return wait_alone(c, self, *w, payload);
+  Ownership::leave(w->exclusive);
   return receive_shared(c, self, timeout_ns, payload);
 }
 

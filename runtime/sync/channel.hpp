@@ -80,27 +80,29 @@ struct Places {
 
 }  // namespace smarm
 
+// The fields lie by who writes them: what senders write and what the receiver writes are more than
+// a cache line apart, wherever the block begins.
 struct smarm_channel {
-  explicit smarm_channel(smarm::Exclusive* owner) : ownership(owner) {}
+  smarm_channel(smarm::Exclusive* owner, smarm_drop how_to_drop)
+      : ownership(owner), drop(how_to_drop) {}
 
-  smarm::Ownership ownership;
-
-  // Constant after construction.
-  smarm_drop drop = nullptr;
-  smarm::Places* places = nullptr;  // bounded channels only
-
-  // The receiver's.
-  smarm::Message* head = &stub;
-  std::atomic<std::uint64_t> received{0};  // written by the receiver alone
-
-  // Shared.
-  alignas(16) std::atomic<smarm::Message*> tail{&stub};
+  // The senders'.
+  std::atomic<smarm::Message*> tail{&stub};
   std::atomic<std::uint64_t> sent{0};
-  std::atomic<bool> receiver_gone{false};
   std::atomic<std::uint64_t> waiter{0};  // the receiver's packed ticket, or 0
+  // Seldom written.
+  smarm::Ownership ownership;
+  smarm::Places* places = nullptr;  // bounded channels only; constant after construction
+  std::atomic<bool> receiver_gone{false};
   std::atomic<std::uint64_t> references{(std::uint64_t{1} << 32) | 2};
+  const smarm_drop drop;
   smarm::Message stub{};
+  // The receiver's.
+  bool plain = false;  // unbounded and known to be shared: nothing above need be looked at
+  smarm::Message* head = &stub;
+  std::atomic<std::uint64_t> received{0};
 };
+static_assert(offsetof(smarm_channel, head) - offsetof(smarm_channel, waiter) > 64);
 
 namespace smarm {
 
