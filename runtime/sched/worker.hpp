@@ -261,6 +261,12 @@ template <Worker::After how>
   }
 }
 
+// A woken actor runs soon, and of many actors' stacks few are in the first cache.
+inline void prefetch_stack(const Actor& a) {
+  const char* sp = static_cast<const char*>(a.context.sp);
+  for (int line = 0; line < 4; ++line) __builtin_prefetch(sp + line * int{kCacheLine}, 1);
+}
+
 // No other thread writes the words of a solo runtime's actors.
 inline bool Worker::wake_alone(Ticket ticket) {
   using namespace state_word;
@@ -270,6 +276,7 @@ inline bool Worker::wake_alone(Ticket ticket) {
   const ActorState s = state(word);
   if (s == ActorState::waiting) [[likely]] {
     a.word.store(next_wait(word) - kActiveToWaiting, std::memory_order_relaxed);
+    prefetch_stack(a);
     ready.push(&a);
     return true;
   }
@@ -294,7 +301,10 @@ inline bool Worker::wake_among_many(Ticket ticket) {
     if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                       std::memory_order_relaxed))
       continue;
-    if (s == ActorState::waiting) enqueue(&a);
+    if (s == ActorState::waiting) {
+      prefetch_stack(a);
+      enqueue(&a);
+    }
     return true;
   }
 }
