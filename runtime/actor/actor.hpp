@@ -49,7 +49,6 @@ const char* wait_kind_name(WaitKind kind);
 
 // A timer that ends an actor's wait.
 struct WaitTimer : TimerNode {
-  Actor* actor = nullptr;
   Ticket ticket{};
   std::uint32_t home = 0;  // the worker whose wheel holds it
 };

@@ -49,11 +49,4 @@ void adopt_thread([[maybe_unused]] Context& context) {
 #endif
 }
 
-void forget_context([[maybe_unused]] Context& context) {
-#if SMARM_TSAN
-  if (context.fiber) __tsan_destroy_fiber(context.fiber);
-  context.fiber = nullptr;
-#endif
-}
-
 }  // namespace smarm

@@ -84,7 +84,7 @@ int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* clo
   Section section(w);
   Actor& self = *w->current;
   SpawnRequest request{entry, closure, self.pid(), self.group.load(std::memory_order_relaxed),
-                       stack_class_of(w->runtime.config().stack_size)};
+                       w->stack_class};
   Actor* made = nullptr;
   if (!options) [[likely]] {
     made = spawn_on(*w, request);

@@ -48,7 +48,12 @@ void resolve_join(Actor& a, Worker& w) {
   if (old == kJoinDetached) {
     free_actor(a, w);
   } else if (old > kJoinDetached) {
-    wake(Ticket::unpack(old));  // the joiner may be of another runtime
+    const Ticket joiner = Ticket::unpack(old);
+    if (joiner.actor().runtime.load(std::memory_order_relaxed) == &w.runtime) [[likely]] {
+      w.wake(joiner);
+    } else {
+      wake(joiner);
+    }
   }
 }
 

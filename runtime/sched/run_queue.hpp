@@ -153,7 +153,7 @@ class FreshDeque {
         std::memory_order_acquire);  // pairs with the thieves' exchange: the slot is free again
     if (bottom - top >= kSize) [[unlikely]]
       return 0;
-    slots_[bottom % kSize].store(a, std::memory_order_relaxed);
+    slots_[slot(bottom)].store(a, std::memory_order_relaxed);
     bottom_.store(bottom + 1, std::memory_order_release);  // pairs with the load in steal
     return bottom + 1 - top;
   }
@@ -164,7 +164,7 @@ class FreshDeque {
     if (!shared_) {
       if (bottom < top_.load(std::memory_order_relaxed)) return nullptr;
       bottom_.store(bottom, std::memory_order_relaxed);
-      return slots_[bottom % kSize].load(std::memory_order_relaxed);
+      return slots_[slot(bottom)].load(std::memory_order_relaxed);
     }
     if (bottom < top_.load(std::memory_order_relaxed))
       return nullptr;  // empty, and only the owner fills it
@@ -174,7 +174,7 @@ class FreshDeque {
     std::int64_t top = top_.load(std::memory_order_seq_cst);
     Actor* a = nullptr;
     if (top <= bottom) {
-      a = slots_[bottom % kSize].load(std::memory_order_relaxed);
+      a = slots_[slot(bottom)].load(std::memory_order_relaxed);
       if (top < bottom) return a;
       if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst))
         a = nullptr;  // the last one: a thief was faster
@@ -189,7 +189,7 @@ class FreshDeque {
     for (;;) {
       const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);
       if (top >= bottom) return nullptr;
-      Actor* a = slots_[top % kSize].load(std::memory_order_relaxed);
+      Actor* a = slots_[slot(top)].load(std::memory_order_relaxed);
       if (top_.compare_exchange_weak(top, top + 1, std::memory_order_seq_cst)) return a;
     }
   }
@@ -203,6 +203,10 @@ class FreshDeque {
   }  // how many thieves have taken so far
 
  private:
+  static std::size_t slot(std::int64_t position) {
+    return static_cast<std::size_t>(position) % static_cast<std::size_t>(kSize);
+  }
+
   alignas(kCacheLine) std::atomic<std::int64_t> top_{0};  // thieves write it
   alignas(kCacheLine) std::atomic<std::int64_t> bottom_{0};
   const bool shared_;

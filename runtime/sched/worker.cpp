@@ -25,9 +25,10 @@ Worker::Worker(RuntimeCore& rt, std::uint32_t i)
       trace_ring(TraceRegistry::instance().claim()),
       exclusive(rt.solo() ? Exclusive::claim() : nullptr),
       solo(rt.solo()),
+      stack_class(stack_class_of(rt.config().stack_size)),
       ready(!solo),
       fresh(!solo),
-      stacks(StackPool::instance(), stack_class_of(rt.config().stack_size)),
+      stacks(StackPool::instance(), stack_class),
       random_state(0x9e3779b97f4a7c15ull * (i + 1)),
       wheel(rt.clock().now_ns()) {}
 
@@ -83,15 +84,6 @@ Context& Worker::successor() {
   return next->context;
 }
 
-void Worker::bury(Stack stack, const Context& context) {
-  if (dead_stack) {
-    stacks.release(dead_stack);
-    forget_context(dead_context);
-  }
-  dead_stack = stack;
-  dead_context = context;
-}
-
 void Worker::finish_switch() {
   switch (std::exchange(after, After::nothing)) {
     case After::queue: return finish<After::queue>(after_actor);
@@ -123,25 +115,21 @@ void Worker::publish_park(Actor* a) {
 
 void Worker::share() { runtime.share(*this); }
 
-void Worker::enqueue_fresh(Actor* a) {
-  irregular = true;
-  std::int64_t held = fresh.push(a);
-  if (held == 0) [[unlikely]] {  // the oldest half goes where every worker finds it
+// `a` is the kCrowd-th or a later one in `fresh`, or, with held 0, did not fit. The oldest half
+// goes where every worker finds it, and who spawns on and on gives way to its children at its next
+// tick: those that end soon hand their stacks on to the next ones.
+void Worker::crowded(Actor* a, std::int64_t held) {
+  if (held == 0) {
     for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
       Actor* old = fresh.steal();
       if (!old) break;
       runtime.inject().push(old);
     }
-    held = fresh.push(a);
-    SMARM_ASSERT(held > 0);
+    SMARM_ASSERT(fresh.push(a) > 0);
+    if (!solo) share();
   }
-  // Who spawns on and on gives way to its children at its next tick: those that end soon hand their
-  // stacks on to the next ones.
-  if (held >= kCrowd) [[unlikely]] {
-    slice_start = 1;
-    smarm_tls_countdown = 1;
-  }
-  if (!solo && held >= 2) runtime.share(*this);
+  slice_start = 1;
+  smarm_tls_countdown = 1;
 }
 
 [[gnu::noinline]] Actor* Worker::pick_slowly() {
@@ -161,9 +149,10 @@ void Worker::enqueue_fresh(Actor* a) {
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
-    if (fresh_turns > 0) {
-      --fresh_turns;
+    if (fresh_turns > 0 || (ready.empty() && pinned.empty())) {
+      if (fresh_turns > 0) --fresh_turns;
       a = fresh.pop();
+      irregular = fresh.size() != 0 || !pinned.empty();
     }
     if (!a) {
       if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value)))
@@ -199,7 +188,6 @@ bool Worker::prepare(Actor* a) {
 // ---- timers ----
 
 void Worker::arm_wait_timer(Actor& a, Ticket ticket, std::uint64_t deadline_ns) {
-  a.timer.actor = &a;
   a.timer.ticket = ticket;
   a.timer.home = index;
   a.timer.ends_wait = true;

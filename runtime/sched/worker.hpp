@@ -65,7 +65,14 @@ class alignas(kCacheLine) Worker {
   Context& successor();  // the current actor has ended (`current` is null): who goes on
   void finish_switch();  // first thing on the other side
   // An ended actor's stack is in use until the switch: it is freed when the next one ends.
-  void bury(Stack stack, const Context& context);
+  void bury(Stack stack, const Context& context) {
+    if (dead_stack) {
+      stacks.release(dead_stack);
+      forget_context(dead_context);
+    }
+    dead_stack = stack;
+    dead_context = context;
+  }
 
   // ---- making actors runnable (this thread, in a section) ----
   void enqueue(Actor* a) {  // woken or yielding: to the tail
@@ -98,6 +105,7 @@ class alignas(kCacheLine) Worker {
   const std::size_t trace_ring;
   Exclusive* const exclusive;  // nullptr: this worker has nothing to itself
   const bool solo;
+  const std::uint8_t stack_class;  // of actors that do not ask for another
   Actor* current = nullptr;
   std::uint32_t in_runtime = 0;
   std::uint32_t ticks_left = kMaxTicks;
@@ -148,6 +156,7 @@ class alignas(kCacheLine) Worker {
   Actor* start_or_pick(Actor* a);
   void go_idle(Actor* self);
   void share();
+  void crowded(Actor* a, std::int64_t held);
   template <After how>
   void finish(Actor* a);
   void publish_wait(Actor* a);
@@ -166,6 +175,14 @@ template <bool alone>
 }
 
 inline Actor* Worker::pick() { return solo ? pick_from_ring<true>() : pick_from_ring<false>(); }
+
+inline void Worker::enqueue_fresh(Actor* a) {
+  irregular = true;
+  const std::int64_t held = fresh.push(a);
+  if (held == 0 || held >= kCrowd) [[unlikely]]
+    crowded(a, held);
+  if (!solo && held >= 2) share();
+}
 
 // The actor is off its stack, or nobody can resume it before it is. From here on a waker may have
 // it. release: publishes what the actor wrote before; pairs with the acquire in wake.

@@ -80,17 +80,24 @@ void unregister(smarm_pid pid) {
   drop_sender(*mailbox);
 }
 
+[[gnu::noinline]] void release_extras(ActorExtras& extras) {
+  if (extras.deadline) cancel_timer(std::exchange(extras.deadline, nullptr));
+  std::lock_guard lock(extras_lock());
+  for (smarm_channel* c : extras.stop_channels) drop_sender(*c);
+  extras.stop_channels.clear();
+}
+
+[[gnu::noinline]] void tell_supervisor(const Actor& a, const smarm_exit* exit) {
+  send_to_supervisor(a.supervisor.load(std::memory_order_relaxed), signal_of(a.pid(), exit));
+}
+
 void on_ending(Actor& a, const smarm_exit* exit) {
-  if (ActorExtras* extras = a.extras.load(std::memory_order_acquire)) {
-    if (extras->deadline) cancel_timer(std::exchange(extras->deadline, nullptr));
-    std::lock_guard lock(extras_lock());
-    for (smarm_channel* c : extras->stop_channels) drop_sender(*c);
-    extras->stop_channels.clear();
-  }
+  if (ActorExtras* extras = a.extras.load(std::memory_order_acquire)) [[unlikely]]
+    release_extras(*extras);
   const smarm_pid supervisor = a.supervisor.load(std::memory_order_relaxed);
   if (supervisor.generation != 0 &&
-      has_mailbox(ActorTable::instance().find(supervisor.index), supervisor))
-    send_to_supervisor(supervisor, signal_of(a.pid(), exit));
+      has_mailbox(ActorTable::instance().find(supervisor.index), supervisor)) [[unlikely]]
+    tell_supervisor(a, exit);
 }
 
 void deadline_passed(void* arg) {

@@ -124,7 +124,6 @@ class [[nodiscard(
 namespace detail {
 template <class F>
 JoinHandle spawn_raw(const SpawnOptions* options, const Pid* supervisor, F&& f) {
-  if (smarm_self().generation == 0) throw_status(SMARM_E_NOT_ACTOR, "spawn");
   smarm_spawn_options raw{};
   const bool plain = !options && !supervisor;
   if (!plain) {
