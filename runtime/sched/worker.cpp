@@ -149,8 +149,9 @@ void Worker::crowded(Actor* a, std::int64_t held) {
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
-    if (fresh_turns > 0 || (ready.empty() && pinned.empty())) {
-      if (fresh_turns > 0) --fresh_turns;
+    const bool no_others = ready.empty() && pinned.empty();
+    if (no_others || fresh_turns > 0) {
+      fresh_turns = no_others ? 1 : fresh_turns - 1;
       a = fresh.pop();
       irregular = fresh.size() != 0 || !pinned.empty();
     }
