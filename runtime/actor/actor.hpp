@@ -29,6 +29,7 @@ namespace smarm {
 
 struct Actor;
 struct ForeignGate;
+struct FrozenStack;
 class RuntimeCore;
 
 // What an actor waits for, shown by tools.
@@ -110,9 +111,20 @@ struct alignas(64) Actor {
   std::uint64_t wait_value = 0;  // meaning by the structure that is waited on
   std::uint64_t wait_since = 0;
 
+  FrozenStack* frozen = nullptr;       // in place of `stack` while that hibernates
+  std::atomic<std::uint64_t> seen{0};  // what the hand of Hibernation saw last; relaxed: its alone
+
   smarm_pid pid() const {
     return {index, state_word::generation(word.load(std::memory_order_relaxed))};
   }
 };
+
+#if !SMARM_ASAN && !SMARM_TSAN
+static_assert(sizeof(Actor) == 256);
+#endif
+
+// Where the frames of an actor with a stack begin. Stack tops are coloured: 16 offsets of a cache
+// line, so that a thousand actors do not share one set of the cache.
+inline char* stack_start(const Actor& a) { return a.stack.top() - a.index % 16 * std::size_t{64}; }
 
 }  // namespace smarm

@@ -3,6 +3,7 @@
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
 #include "runtime/context/advise.hpp"
+#include "runtime/context/stack_map.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,7 +60,10 @@ StackPool::StackPool(GuardKind guards) : guards_(guards) {
 }
 
 StackPool::~StackPool() {
-  for (auto [base, size] : slabs_) ::munmap(base, size);
+  for (auto [base, size] : slabs_) {
+    if (StackSlab* known = find_stacks(base)) known->forget();
+    ::munmap(base, size);
+  }
 }
 
 StackPool& StackPool::instance() {
@@ -117,6 +121,7 @@ bool StackPool::carve(std::uint8_t cls, Class& c) {
     ::madvise(p, bytes,
               MADV_NOHUGEPAGE);  // refused by kernels without huge pages, which is as good
     slabs_.emplace_back(static_cast<char*>(p), bytes);
+    map_stacks(static_cast<char*>(p), bytes, cls, guards_);
     c.next = static_cast<char*>(p);
     c.end = c.next + bytes;
     if (c.next_slab_slots < 4096 && bytes < (std::size_t{256} << 20)) c.next_slab_slots *= 2;

@@ -2,6 +2,7 @@
 
 #include "runtime/actor/exit_record.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/context/frozen_stack.hpp"
 #include "runtime/context/stack_pool.hpp"
 #include "runtime/facade/usable_cpus.hpp"
 #include "runtime/fault/install.hpp"
@@ -67,7 +68,8 @@ void copy_counters(const Worker& w, smarm_worker_stats& s) {
   const WorkerCounters& c = w.counters;
   s = {c.resumes.get(),         c.parks.get(),   c.yields.get(),       c.preempted_alloc.get(),
        c.preempted_async.get(), c.steals.get(),  c.wakes.get(),        c.spawned.get(),
-       c.exited.get(),          c.idle_ns.get(), c.timers_fired.get(), c.polls.get()};
+       c.exited.get(),          c.idle_ns.get(), c.timers_fired.get(), c.polls.get(),
+       c.hibernated.get(),      c.thawed.get()};
 }
 
 }  // namespace
@@ -96,6 +98,10 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
               std::min<std::size_t>(given->struct_size, sizeof config));
   if (config.workers == 0) config.workers = usable_cpus();
   if (!valid(config)) return nullptr;
+  if (config.hibernate_after_ns) {
+    if (!can_freeze_stacks()) return nullptr;
+    install_memory_fault_handler();
+  }
   try {
     return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
   } catch (const std::exception& e) {

@@ -7,5 +7,7 @@ namespace smarm {
 void install_throw_trace();
 // std::terminate ends the actor that called it.
 void install_terminate_handler();
+// SIGSEGV in a hibernating stack thaws it. Before the first runtime that freezes any.
+void install_memory_fault_handler();
 
 }  // namespace smarm

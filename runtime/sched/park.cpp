@@ -86,7 +86,7 @@ void unpark_local(Worker& w, Actor& a, std::uint32_t gen) {
     if (!alive(word, gen)) return;
     const ActorState s = state(word);
     const std::uint64_t next =
-        s == ActorState::parked ? with_state(word, ActorState::active) : word | kToken;
+        s == ActorState::parked ? with_state(next_wait(word), ActorState::active) : word | kToken;
     if (!a.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                       std::memory_order_relaxed))
       continue;

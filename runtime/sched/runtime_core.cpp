@@ -33,6 +33,7 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
       solo_(config.workers == 1),
       clock_(clock),
       poller_(std::move(poller)),
+      hibernation_(*this, config.hibernate_after_ns),
       inject_(!solo_) {
   for (std::uint32_t i = 0; i < config.workers; ++i)
     workers_.push_back(std::make_unique<Worker>(*this, i));
@@ -330,6 +331,7 @@ bool RuntimeCore::work_elsewhere(const Worker& w) const {
 
 // Sleeps. True: woken by another worker, which counts this one as searching.
 bool RuntimeCore::idle(Worker& w) {
+  if (hibernation_.look_while_idle(w)) return false;
   const std::uint64_t began = clock_.now_ns();
   w.in_poller = !poller_taken_.exchange(true, std::memory_order_acquire);
   const bool took_over = w.in_poller && w.deputy;
@@ -415,6 +417,7 @@ void RuntimeCore::look_after_others(Worker& w) {
 }
 
 bool RuntimeCore::sleep_in_poller(Worker& w, std::uint64_t until) {
+  until = std::min(until, hibernation_.next_ns());
   for (const auto& other : workers_) until = std::min(until, other->next_timer_ns());
   const std::uint64_t now = clock_.now_ns();
   const std::int64_t timeout =

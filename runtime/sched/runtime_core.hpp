@@ -23,6 +23,7 @@
 #include "runtime/base/clock.hpp"
 #include "runtime/base/spinlock.hpp"
 #include "runtime/sched/foreign_gate.hpp"
+#include "runtime/sched/hibernation.hpp"
 #include "runtime/sched/poller.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/sched/worker.hpp"
@@ -74,6 +75,7 @@ class RuntimeCore {
   Clock& clock() { return clock_; }
   Poller& poller() { return *poller_; }
   ForeignGate& gate() { return gate_; }
+  Hibernation& hibernation() { return hibernation_; }
   std::uint64_t number() const { return number_; }  // unique in the process
   bool solo() const { return solo_; }
   bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }
@@ -114,6 +116,7 @@ class RuntimeCore {
   Clock& clock_;
   std::unique_ptr<Poller> poller_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  Hibernation hibernation_;
   InjectQueue inject_;
   alignas(kCacheLine) std::atomic<Command*> commands_{nullptr};
   alignas(kCacheLine) std::atomic<std::uint32_t> idle_count_{0};

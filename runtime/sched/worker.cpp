@@ -2,6 +2,8 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/base/signal_stack.hpp"
+#include "runtime/context/frozen_stack.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/sched/timers.hpp"
@@ -38,6 +40,7 @@ Worker::~Worker() {
 }
 
 void Worker::run() {
+  const SignalStack signals(runtime.hibernation().on());
   adopt_thread(scheduler);
   eh = thread_eh_state();
   smarm_tls_countdown =
@@ -171,18 +174,20 @@ Actor* Worker::pick_among_all() {
   }
 }
 
-// Gives an actor its stack. False: there is none to be had, and the actor has ended with an error
-// that says so.
+// Gives an actor its stack: the one that it had before it hibernated, or its first. False: there is
+// none to be had, and the actor has ended with an error that says so.
 bool Worker::prepare(Actor* a) {
+  if (a->frozen) {
+    a->stack = thaw_stack(std::exchange(a->frozen, nullptr));
+    counters.thawed.add();
+    return true;
+  }
   a->stack = stacks.acquire(a->stack_class);
   if (!a->stack) {
     fail_unstarted(*a, *this, last_error());
     return false;
   }
-  // Stack tops are coloured: 16 offsets of a cache line, so that a thousand actors do not share one
-  // set of the cache.
-  char* top = a->stack.top() - std::size_t{a->index % 16} * kCacheLine;
-  make_context(a->context, a->stack.bottom(), top, &actor_main, a);
+  make_context(a->context, a->stack.bottom(), stack_start(*a), &actor_main, a);
   return true;
 }
 
@@ -248,6 +253,7 @@ void Worker::maintain() {
   if (!wheel.empty()) fire_due_timers(*this, now);
   if (runtime.io_waits.load(std::memory_order_relaxed) > 0) runtime.try_poll(*this);
   runtime.take_injected(*this);
+  runtime.hibernation().look(*this, now);
 }
 
 }  // namespace smarm

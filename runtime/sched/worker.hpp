@@ -44,7 +44,7 @@ class Counter {
 
 struct WorkerCounters {
   Counter resumes, parks, yields, preempted_alloc, preempted_async, steals, wakes, spawned, exited,
-      idle_ns, timers_fired, polls;
+      idle_ns, timers_fired, polls, hibernated, thawed;
 };
 
 class alignas(kCacheLine) Worker {
@@ -146,6 +146,7 @@ class alignas(kCacheLine) Worker {
   static constexpr std::int64_t kCrowd = FreshDeque::kSize / 2;
 
  private:
+  friend class Hibernation;  // publishes the waits of the actors that it takes
   bool prepare(Actor* a);
   template <After how>
   void leave_among_many(Actor* self);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <smarm/smarm.h>
+#include <smarm/time.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -33,6 +35,14 @@ class Config {
   Config& io_backend(IoBackend b) { return raw_.io_backend = static_cast<std::uint32_t>(b), *this; }
   // The most threads that block_on_io may run at once; 64 by default.
   Config& blocking_threads(unsigned n) { return raw_.blocking_threads = n, *this; }
+
+  // An actor that is parked for longer gives the pages of its stack back, some 4 KiB, and gets them
+  // at the same address when it wakes, for some microseconds. 0, the default: never.
+  template <class Rep, class Period>
+  Config& hibernate_after(std::chrono::duration<Rep, Period> parked) {
+    const std::int64_t ns = detail::to_ns(parked);
+    return raw_.hibernate_after_ns = ns < 0 ? 0 : static_cast<std::uint64_t>(ns), *this;
+  }
 
   const smarm_config& raw() const { return raw_; }
 

@@ -39,6 +39,8 @@ inline Stats read_stats(smarm_runtime* runtime) {
     s.total.idle_ns += w.idle_ns;
     s.total.timers_fired += w.timers_fired;
     s.total.polls += w.polls;
+    s.total.hibernated += w.hibernated;
+    s.total.thawed += w.thawed;
   }
   s.live = smarm_runtime_live(runtime);
   return s;

@@ -79,6 +79,7 @@ typedef struct smarm_config {
                           64 MiB */
   uint32_t blocking_threads; /* limit of the block_on_io pool */
   uint32_t reserved;
+  uint64_t hibernate_after_ns; /* actors parked longer give their stacks' pages back; 0: never */
 } smarm_config;
 
 typedef struct smarm_worker_stats {
@@ -92,6 +93,7 @@ typedef struct smarm_worker_stats {
   uint64_t spawned, exited;     /* actors made and ended here */
   uint64_t idle_ns;             /* time spent waiting for work */
   uint64_t timers_fired, polls; /* timers that ran out; looks at the poller */
+  uint64_t hibernated, thawed;  /* stacks packed away here, and unpacked to run here */
 } smarm_worker_stats;
 
 void smarm_config_init(smarm_config* config);             /* [any] the defaults */

@@ -1,0 +1,37 @@
+// Hibernation of one stack: its live words are packed into a small block, its pages given back,
+// and both undone when the stack is needed, at the same address.
+//
+// Others may hold pointers into a stack that sleeps, and write through them at any moment. So it is
+// made read-only before it is packed, has no access at all while it is frozen, and gets its content
+// back before access: nobody ever sees it half-way, and no write is lost. Who touches it meanwhile
+// faults, and the handler (fault/memory_fault.cpp) asks for thaw_frozen_at.
+//
+// How content comes back before access: the kernel writes it, through /proc/self/mem, into pages
+// that no code of the process may touch yet.
+#pragma once
+
+#include "runtime/context/stack_pool.hpp"
+
+#include <cstddef>
+
+namespace smarm {
+
+struct FrozenStack;
+
+// Whether this process can freeze stacks; false: set_last_error says why not. Opens what is needed.
+bool can_freeze_stacks();
+
+// Freezes a stack that nobody runs on, whose live part is [sp, end), both 8-byte aligned. nullptr:
+// it stays as it is (no memory, a limit of the kernel, or too much on it to be worth it).
+FrozenStack* freeze_stack(Stack stack, void* sp, void* end) noexcept;
+// Makes the stack whole, unless a stranger has done so before, and frees the record.
+Stack thaw_stack(FrozenStack* frozen) noexcept;
+// Async-signal-safe. If the address lies in a frozen stack, or in one that is being frozen or
+// thawed, waits until it may be touched and answers true. Its record stays the owner's, to be given
+// to thaw_stack.
+bool thaw_frozen_at(const void* address) noexcept;
+
+// Records that exist now, of the whole process.
+std::size_t frozen_stacks() noexcept;
+
+}  // namespace smarm

@@ -1,0 +1,147 @@
+#include "runtime/sched/hibernation.hpp"
+
+#include "runtime/actor/table.hpp"
+#include "runtime/base/clock.hpp"
+#include "runtime/context/frozen_stack.hpp"
+#include "runtime/sched/runtime_core.hpp"
+#include "runtime/sched/worker.hpp"
+
+#include <algorithm>
+
+namespace smarm {
+
+using namespace state_word;
+
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kLongestMs = UINT32_MAX / 4;  // times are compared modulo 2^32 ms
+
+// What the hand leaves with an actor: the lower half of its word and when that was seen first. The
+// wait number in it changes with each wait, so an equal one is the same wait, but for one in 2^23.
+struct Seen {
+  std::uint32_t word;
+  std::uint32_t ms;
+  static Seen unpack(std::uint64_t v) {
+    return {static_cast<std::uint32_t>(v), static_cast<std::uint32_t>(v >> 32)};
+  }
+  std::uint64_t pack() const { return std::uint64_t{ms} << 32 | word; }
+};
+
+// In place of the word: it was frozen in this wait, or cannot be. No word has such a state.
+constexpr std::uint32_t done_with(std::uint32_t word) {
+  return word | static_cast<std::uint32_t>(kStateMask);
+}
+
+std::uint32_t in_ms(std::uint64_t ns) {
+  return ns == 0 ? 0 : static_cast<std::uint32_t>(std::min((ns - 1) / kMs + 1, kLongestMs));
+}
+
+bool lies_in(const Stack& s, const void* address) {
+  return address >= s.bottom() && address < s.top();
+}
+
+}  // namespace
+
+Hibernation::Hibernation(RuntimeCore& runtime, std::uint64_t after_ns)
+    : runtime_(runtime),
+      after_ms_(in_ms(after_ns)),
+      round_ns_(std::max(after_ms_ * kMs / 2, kMs)),
+      due_ns_(on() ? 0 : kNever) {}
+
+std::uint64_t Hibernation::parks() const {
+  std::uint64_t sum = 0;
+  for (const auto& w : runtime_.workers()) sum += w->counters.parks.get();
+  return sum;
+}
+
+bool Hibernation::look_while_idle(Worker& w) {
+  if (!on()) return false;
+  const std::uint64_t now = runtime_.clock().now_ns();
+  return now >= due_ns_.load(std::memory_order_relaxed) && sweep(w, now, kIdleSlice);
+}
+
+// Who parks after this has asked is no longer idle when it is asked again.
+std::uint64_t Hibernation::next_ns() const {
+  if (!on() || quiet_parks_.load(std::memory_order_relaxed) == parks()) return kNever;
+  return due_ns_.load(std::memory_order_relaxed);
+}
+
+// True: this worker moved the hand, and the round is not at its end.
+bool Hibernation::sweep(Worker& w, std::uint64_t now_ns, Slice most) {
+  // acquire and release: the hand's fields pass from one mover to the next.
+  if (moving_.exchange(true, std::memory_order_acquire)) return false;
+  if (hand_ == 1) {
+    round_began_ns_ = now_ns;
+    round_parks_ = parks();
+    candidates_ = false;
+  }
+  const ActorTable& table = ActorTable::instance();
+  const std::uint32_t end = table.end();
+  const std::uint32_t stop = end - hand_ > most.blocks ? hand_ + most.blocks : end;
+  const auto now_ms = static_cast<std::uint32_t>(now_ns / kMs);
+  for (std::uint32_t freezes = 0; hand_ < stop && freezes < most.freezes; ++hand_)
+    freezes += visit(w, *table.find(hand_), now_ms);
+  const bool finished = hand_ >= end;
+  if (finished) {
+    hand_ = 1;
+    quiet_parks_.store(candidates_ ? UINT64_MAX : round_parks_, std::memory_order_relaxed);
+    due_ns_.store(round_began_ns_ + round_ns_, std::memory_order_relaxed);
+  }
+  moving_.store(false, std::memory_order_release);
+  return !finished;
+}
+
+// True: the actor was ripe and has been taken.
+bool Hibernation::visit(Worker& w, Actor& a, std::uint32_t now_ms) {
+  std::uint64_t word = a.word.load(std::memory_order_relaxed);
+  const ActorState s = state(word);
+  if (s != ActorState::parked && s != ActorState::waiting) return false;
+  const Seen seen = Seen::unpack(a.seen.load(std::memory_order_relaxed));
+  const auto low = static_cast<std::uint32_t>(word);
+  if (seen.word == done_with(low)) return false;
+  // The runtime is the one of this life: the exchange below demands that the word has not changed.
+  if (a.runtime.load(std::memory_order_relaxed) != &runtime_ || word & (kHold | kKill))
+    return false;
+  if (seen.word != low) {
+    a.seen.store(Seen{low, now_ms}.pack(), std::memory_order_relaxed);
+    candidates_ = true;
+    return false;
+  }
+  if (now_ms - seen.ms <= after_ms_) {
+    candidates_ = true;
+    return false;
+  }
+  // From here on it is ours, and wakers leave marks. acquire: its saved registers, published with
+  // the wait.
+  const std::uint64_t taken = with_state(word, ActorState::active);
+  if (w.solo) {
+    a.word.store(taken, std::memory_order_relaxed);
+  } else if (!a.word.compare_exchange_strong(word, taken, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed)) {
+    return false;
+  }
+  a.seen.store(Seen{done_with(low), now_ms}.pack(), std::memory_order_relaxed);
+  freeze(w, a);
+  if (s == ActorState::waiting) {
+    w.publish_wait(&a);
+  } else {
+    w.publish_park(&a);
+  }
+  return true;
+}
+
+void Hibernation::freeze(Worker& w, Actor& a) {
+  // Not one that was frozen in this wait already, nor one that waits inside a generator's body, on
+  // that stack; nor the stack that this runs on: in a runtime of one worker its actor has published
+  // its wait.
+  if (!a.stack || a.dying || !lies_in(a.stack, a.context.sp) ||
+      lies_in(a.stack, __builtin_frame_address(0)))
+    return;
+  a.frozen = freeze_stack(a.stack, a.context.sp, stack_start(a));
+  if (!a.frozen) return;
+  a.stack = Stack{};
+  w.counters.hibernated.add();
+}
+
+}  // namespace smarm
