@@ -2,6 +2,7 @@
 
 #include "runtime/io/socket.hpp"
 
+#include "runtime/context/frozen_stack.hpp"
 #include "runtime/sched/park.hpp"
 
 #include <poll.h>
@@ -64,9 +65,13 @@ std::int64_t left(std::uint64_t deadline) {
   return deadline > now ? static_cast<std::int64_t>(deadline - now) : 0;
 }
 
+// The kernel does not thaw a stack that hibernates: a buffer there is a fault, which is mended
+// once.
 template <class F>
-int retry_raw(int fd, Direction d, std::int64_t timeout_ns, std::size_t& done, F attempt) {
+int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, std::size_t& done,
+              F attempt) {
   std::uint64_t deadline = 0;
+  bool thawed = false;
   for (bool first = true;; first = false) {
     const ssize_t n = attempt();
     if (n >= 0) {
@@ -74,6 +79,10 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, std::size_t& done, F
       return 0;
     }
     if (n == -EINTR) continue;
+    if (n == -EFAULT && !thawed && thaw_frozen_at(buffer)) {
+      thawed = true;
+      continue;
+    }
     if (n != -EAGAIN) return static_cast<int>(-n);
     if (first)
       deadline = timeout_ns < 0
@@ -86,12 +95,14 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, std::size_t& done, F
 }  // namespace
 
 int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
-  return retry_raw(fd, kReadable, timeout_ns, done, [&] { return try_read(fd, buffer, size); });
+  return retry_raw(fd, kReadable, timeout_ns, buffer, done,
+                   [&] { return try_read(fd, buffer, size); });
 }
 
 int write_raw(int fd, const void* buffer, std::size_t size, std::int64_t timeout_ns,
               std::size_t& done) {
-  return retry_raw(fd, kWritable, timeout_ns, done, [&] { return try_write(fd, buffer, size); });
+  return retry_raw(fd, kWritable, timeout_ns, buffer, done,
+                   [&] { return try_write(fd, buffer, size); });
 }
 
 }  // namespace smarm

@@ -1,5 +1,6 @@
 #include "runtime/io/socket.hpp"
 
+#include "runtime/context/frozen_stack.hpp"
 #include "runtime/sched/blocks.hpp"
 #include "runtime/sched/park.hpp"
 
@@ -71,13 +72,16 @@ ssize_t result(ssize_t n) { return n >= 0 ? n : -errno; }
 }
 
 // Waits on EAGAIN, in the order: forget old edges, try, sleep until a new one. Any other outcome
-// says nothing of what is left: the edge is put back, for those who wait too.
+// says nothing of what is left: the edge is put back, for those who wait too. The kernel does not
+// thaw a stack that hibernates: a buffer there is a fault, which is mended once.
 template <class F>
-int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, ssize_t& n, F attempt) {
+int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, const void* buffer, ssize_t& n,
+          F attempt) {
   if (is_foreign(s)) return EXDEV;
   InUse in_use(s);
   EpollPoller& poller = poller_of(current_worker()->runtime);
   std::uint64_t deadline = 0;
+  bool thawed = false;
   for (bool first = true;; first = false) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
     poller.clear_ready(s.fd, d);
@@ -85,6 +89,10 @@ int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, ssize_t& n, F a
     if (n != -EAGAIN) {
       poller.set_ready(s.fd, d);
       if (n == -EINTR) continue;
+      if (n == -EFAULT && !thawed && thaw_frozen_at(buffer)) {
+        thawed = true;
+        continue;
+      }
       return n >= 0 ? 0 : static_cast<int>(-n);
     }
     if (first) deadline = deadline_of(timeout_ns);
@@ -131,7 +139,7 @@ int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t ti
                 std::size_t& done) {
   ssize_t n = 0;
   const int status =
-      retry(s, kReadable, timeout_ns, n, [&] { return try_read(s.fd, buffer, size); });
+      retry(s, kReadable, timeout_ns, buffer, n, [&] { return try_read(s.fd, buffer, size); });
   if (status == 0) done = static_cast<std::size_t>(n);
   return status;
 }
@@ -140,14 +148,14 @@ int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int
                  std::size_t& done) {
   ssize_t n = 0;
   const int status =
-      retry(s, kWritable, timeout_ns, n, [&] { return try_write(s.fd, buffer, size); });
+      retry(s, kWritable, timeout_ns, buffer, n, [&] { return try_write(s.fd, buffer, size); });
   if (status == 0) done = static_cast<std::size_t>(n);
   return status;
 }
 
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd) {
   ssize_t n = 0;
-  const int status = retry(s, kReadable, timeout_ns, n, [&] { return try_accept(s.fd); });
+  const int status = retry(s, kReadable, timeout_ns, nullptr, n, [&] { return try_accept(s.fd); });
   if (status == 0) fd = static_cast<int>(n);
   return status;
 }

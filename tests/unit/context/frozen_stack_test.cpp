@@ -1,0 +1,184 @@
+// Packing a stack away and back, without a runtime.
+#include "runtime/context/frozen_stack.hpp"
+
+#include "runtime/context/stack_map.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace smarm;
+
+constexpr std::uint8_t kClass = 2;       // 64 KiB
+constexpr std::uint8_t kLargeClass = 6;  // 1 MiB
+
+// Whether the kernel finds memory there that may be read: asked without touching it.
+bool readable(const void* address) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const bool yes = ::write(ends[1], address, 1) == 1;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return yes;
+}
+
+bool resident(void* address) {
+  unsigned char state = 0;
+  auto* page = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) & ~4095ul);
+  REQUIRE(::mincore(page, 4096, &state) == 0);
+  return state & 1;
+}
+
+std::size_t mappings() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t n = 0;
+  for (std::string line; std::getline(maps, line);) ++n;
+  return n;
+}
+
+// Words of every kind that packing knows, and others.
+std::vector<std::uint64_t> content(std::size_t words, const void* near, unsigned seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::uint64_t> all(words);
+  for (std::uint64_t& word : all) {
+    const std::uint64_t low = random() & 0xffffffff;
+    switch (random() % 5) {
+      case 0: word = 0; break;
+      case 1: word = (reinterpret_cast<std::uintptr_t>(near) & ~0xfffffffful) | low; break;
+      case 2: word = (reinterpret_cast<std::uintptr_t>(&mappings) & ~0xfffffffful) | low; break;
+      case 3: word = low; break;
+      default: word = random();
+    }
+  }
+  return all;
+}
+
+template <class F>
+void with_each_guard(F f) {
+  for (GuardKind kind : {GuardKind::automatic, GuardKind::protect}) {
+    CAPTURE(static_cast<int>(kind));
+    StackPool pool(kind);
+    f(pool);
+    CHECK(frozen_stacks() == 0);
+  }
+}
+
+TEST_SUITE("frozen stack") {
+  TEST_CASE("the map knows slots, their borders and nothing else") {
+    StackPool pool;
+    Stack s;
+    for (std::uint8_t cls : {kClass, kLargeClass}) {
+      REQUIRE(pool.acquire(cls, &s, 1) == 1);
+      for (const char* at : {s.base, s.bottom(), s.top() - 1}) {
+        StackSlab* slab = find_stacks(at);
+        REQUIRE(slab);
+        CHECK(slab->slot_of(at).base == s.base);
+        CHECK(slab->slot_of(at).cls == cls);
+      }
+      pool.release(&s, 1);
+    }
+    CHECK(find_stacks(&s) == nullptr);
+    CHECK(find_stacks(nullptr) == nullptr);
+    CHECK(find_stacks(reinterpret_cast<void*>(~std::uintptr_t{0})) == nullptr);
+    CHECK_FALSE(thaw_frozen_at(&s));
+  }
+
+  TEST_CASE("what comes back is what was there, at every size") {
+    REQUIRE(can_freeze_stacks());
+    with_each_guard([](StackPool& pool) {
+      for (std::uint8_t cls : {kClass, kLargeClass}) {
+        for (std::size_t words : {8u, 15u, 16u, 17u, 63u, 64u, 65u, 511u, 512u, 513u, 4'000u}) {
+          CAPTURE(words);
+          Stack s;
+          REQUIRE(pool.acquire(cls, &s, 1) == 1);
+          char* end = s.top() - 192;
+          char* sp = end - words * 8;
+          const auto wanted = content(words, sp, static_cast<unsigned>(words));
+          std::memset(s.bottom(), 1, 4096);  // deep pages go too
+          std::memcpy(sp, wanted.data(), words * 8);
+          FrozenStack* f = freeze_stack(s, sp, end);
+          REQUIRE(f);
+          CHECK(frozen_stacks() == 1);
+          CHECK_FALSE(readable(sp));
+          CHECK_FALSE(readable(s.top() - 1));
+          CHECK_FALSE(resident(sp));
+          CHECK_FALSE(resident(s.bottom()));
+          const Stack back = thaw_stack(f);
+          CHECK(back.base == s.base);
+          CHECK(back.cls == cls);
+          CHECK(std::memcmp(sp, wanted.data(), words * 8) == 0);
+          CHECK(s.bottom()[0] == 0);
+          s.bottom()[0] = 1;
+          pool.release(&s, 1);
+        }
+      }
+    });
+  }
+
+  TEST_CASE("a stranger thaws it for the owner; the owner still gives the record back") {
+    REQUIRE(can_freeze_stacks());
+    with_each_guard([](StackPool& pool) {
+      Stack s;
+      REQUIRE(pool.acquire(kClass, &s, 1) == 1);
+      char* sp = s.top() - 800;
+      const auto wanted = content(100, sp, 1);
+      std::memcpy(sp, wanted.data(), 800);
+      CHECK_FALSE(thaw_frozen_at(s.base));  // the guard is none of it
+      FrozenStack* f = freeze_stack(s, sp, s.top());
+      REQUIRE(f);
+      CHECK_FALSE(thaw_frozen_at(s.base));
+      CHECK(thaw_frozen_at(sp + 5));
+      CHECK(std::memcmp(sp, wanted.data(), 800) == 0);
+      sp[7] = 'x';
+      CHECK(thaw_frozen_at(sp + 5));
+      CHECK(frozen_stacks() == 1);
+      thaw_stack(f);
+      CHECK(sp[7] == 'x');  // what was written after the thaw stays
+      pool.release(&s, 1);
+    });
+  }
+
+  TEST_CASE("no mapping is left over") {
+    REQUIRE(can_freeze_stacks());
+    with_each_guard([](StackPool& pool) {
+      std::vector<Stack> stacks(64);
+      std::size_t got = 0;
+      while (got < stacks.size()) got += pool.acquire(kClass, &stacks[got], stacks.size() - got);
+      for (const Stack& s : stacks) std::memset(s.bottom(), 7, 48 * 1024);
+      const std::size_t before = mappings();
+      std::vector<FrozenStack*> all;
+      for (const Stack& s : stacks) all.push_back(freeze_stack(s, s.top() - 512, s.top()));
+      CHECK(mappings() <= before + 1);
+      for (FrozenStack* f : all) {
+        REQUIRE(f);
+        thaw_stack(f);
+      }
+      CHECK(mappings() <= before + 1);  // malloc may have grown
+      pool.release(stacks.data(), got);
+    });
+  }
+
+  TEST_CASE("too much on a stack is left alone") {
+    REQUIRE(can_freeze_stacks());
+    StackPool pool;
+    Stack s;
+    REQUIRE(pool.acquire(kLargeClass, &s, 1) == 1);
+    std::memset(s.bottom(), 3, 512 * 1024);
+    CHECK(freeze_stack(s, s.top() - 512 * 1024, s.top()) == nullptr);
+    CHECK(s.top()[-512 * 1024] == 3);
+    s.top()[-1] = 4;
+    CHECK(frozen_stacks() == 0);
+    pool.release(&s, 1);
+  }
+}
+
+}  // namespace
