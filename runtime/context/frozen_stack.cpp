@@ -183,9 +183,11 @@ void restore(const FrozenStack& f, GuardKind guards) {
   if (!hidden) unpack(f, copy_plainly);
 }
 
-// Takes the pages and the access away. The range is read-only.
+// Takes the access away, then the pages. (The kernel frees pages first and installs guards then:
+// who might still read would see zeros in between.)
 bool vanish(const Range& range, GuardKind guards) {
-  if (guards == GuardKind::protect) return range.protect(PROT_NONE) && range.advise(MADV_DONTNEED);
+  if (!range.protect(PROT_NONE)) return false;
+  if (guards == GuardKind::protect) return range.advise(MADV_DONTNEED);
   if (!range.advise(kMadvGuardInstall)) return false;        // frees the pages too
   static_cast<void>(range.protect(PROT_READ | PROT_WRITE));  // so that the mappings merge again
   return true;
