@@ -5,6 +5,7 @@
 
 #include <smarm/smarm.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -98,6 +99,52 @@ const Register crowds(
      .run = million_parked,
      .what = "1,000,000 actors spawned and parked, each on its own channel; bytes; woken and ended",
      .peers = true,
+     .fresh = true,
+     .touch_mib = kCrowdMib});
+
+// The hand freezes them a second after they have parked, while this actor looks on.
+Values million_parked_hibernated(unsigned workers) {
+  const auto run = [] {
+    const long n = million();
+    std::vector<smarm::Sender<int>> to;
+    std::vector<smarm::JoinHandle> all;
+    to.reserve(static_cast<std::size_t>(n));
+    all.reserve(static_cast<std::size_t>(n));
+    const auto frozen = [] { return static_cast<long>(smarm::stats().total.hibernated); };
+    const auto wait_until_frozen = [&frozen](long least) {
+      while (frozen() < least) smarm::sleep(std::chrono::milliseconds(1));
+    };
+    Countdown parked{smarm::self_pid(), n};
+    const long before = resident_bytes();
+    for (long i = 0; i < n; ++i) {
+      auto [tx, rx] = smarm::channel<int>();
+      to.push_back(std::move(tx));
+      all.push_back(smarm::spawn([in = std::move(rx), &parked]() mutable {
+        parked.done();
+        (void)in.recv();
+      }));
+    }
+    smarm::park_current();
+    wait_until_frozen(frozen() + 1);
+    const long first = frozen();
+    const double freeze = time_ns([&] { wait_until_frozen(n); });
+    const auto bytes = static_cast<double>(resident_bytes() - before);
+    const double wake = time_ns([&] {
+      for (const auto& tx : to) (void)tx.send(1);
+      for (auto& actor : all) (void)actor.join();
+    });
+    const auto each = static_cast<double>(n);
+    return Values{freeze / std::max(1.0, each - static_cast<double>(first)), bytes / each,
+                  wake / each};
+  };
+  return in_runtime(workers, run, std::chrono::seconds(1));
+}
+const Register hibernating(
+    {.name = "million_parked_hibernated",
+     .figures = {{"", "ns"}, {"_bytes", "B"}, {"_wake", "ns"}},
+     .baseline = "page_and_guard",
+     .run = million_parked_hibernated,
+     .what = "the same, and their stacks packed away: freezing one; bytes; thawed, woken and ended",
      .fresh = true,
      .touch_mib = kCrowdMib});
 

@@ -32,9 +32,12 @@ double per_op(double ops, const std::function<void()>& f) {
   return ns / ops;
 }
 
-Values in_runtime(unsigned workers, const std::function<Values()>& f) {
+Values in_runtime(unsigned workers, const std::function<Values()>& f,
+                  std::chrono::milliseconds hibernate_after) {
   Values values{};
-  smarm::init(smarm::Config::exact(workers)).run([&] { values = f(); });
+  smarm::init(smarm::Config::exact(workers).hibernate_after(hibernate_after)).run([&] {
+    values = f();
+  });
   return values;
 }
 

@@ -3,6 +3,7 @@
 // the same run.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
@@ -49,6 +50,7 @@ double time_ns(const std::function<void()>& f);
 double per_op(double ops, const std::function<void()>& f);
 
 // Runs f as the first actor of a runtime with that many workers and returns what it measured.
-Values in_runtime(unsigned workers, const std::function<Values()>& f);
+Values in_runtime(unsigned workers, const std::function<Values()>& f,
+                  std::chrono::milliseconds hibernate_after = {});
 
 }  // namespace bench
