@@ -88,7 +88,8 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .timeslice_cycles(timeslice_cycles(c))
       .stack_size(std::size_t{c.stack_kib} * 1024)
       .io_backend(c.io_backend)
-      .blocking_threads(c.blocking_threads);
+      .blocking_threads(c.blocking_threads)
+      .hibernate_after(std::chrono::milliseconds(c.hibernate_after_ms));
 }
 
 std::string no_effect_text(const Config& config) {

@@ -64,7 +64,7 @@ const std::vector<Key>& table() {
       {"/runtime/async_preempt_ms", Integer{0, 10'000}, kNotYet,
        "How long an actor may loop without allocating before a signal preempts it. 0: off.", "10",
        "", get_runtime<&R::async_preempt_ms>, set_runtime<&R::async_preempt_ms>},
-      {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kNotYet,
+      {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kRestart,
        "How long an actor is parked before its stack is packed away. 0: never.", "60000", "",
        get_runtime<&R::hibernate_after_ms>, set_runtime<&R::hibernate_after_ms>},
       {"/runtime/blocking_threads", Integer{1, 4'096}, kRestart,

@@ -42,7 +42,9 @@ void to_json(nlohmann::json& j, const WorkerSnapshot& worker) {
        {"exited", worker.exited},
        {"idle_ns", worker.idle_ns},
        {"timers_fired", worker.timers_fired},
-       {"polls", worker.polls}};
+       {"polls", worker.polls},
+       {"hibernated", worker.hibernated},
+       {"thawed", worker.thawed}};
 }
 
 nlohmann::json status_document(const DaemonSnapshot& daemon) {

@@ -45,6 +45,7 @@ struct WorkerSnapshot {
   std::uint64_t steals = 0, wakes = 0, spawned = 0, exited = 0;
   std::uint64_t idle_ns = 0;
   std::uint64_t timers_fired = 0, polls = 0;
+  std::uint64_t hibernated = 0, thawed = 0;
 };
 
 struct DaemonSnapshot {

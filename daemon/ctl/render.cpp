@@ -89,13 +89,18 @@ std::string render_status(const json& r, std::int64_t now_ms) {
                                   ? "off"
                                   : "http://" + text_of(r, "metrics_listen") + "/metrics";
   const std::size_t workers = at(r, "workers").is_array() ? at(r, "workers").size() : 0;
+  std::int64_t asleep = 0;  // frozen by one worker, thawed by another: only the sum means something
+  if (workers)
+    for (const json& w : at(r, "workers"))
+      asleep += number_of(w, "hibernated") - number_of(w, "thawed");
   const std::int64_t lost = number_of(r, "log_lost");
   const std::vector<std::vector<std::string>> rows = {
       {"config", config + reload},
       {"plugins", render_states(at(r, "plugins"))},
       {"directories", list_of(at(r, "plugin_directories"), ", ")},
       {"actors", count_of(r, "actors") + " on " + std::to_string(workers) + " workers (" +
-                     text_of(r, "io_backend") + ")"},
+                     text_of(r, "io_backend") + ")" +
+                     (asleep > 0 ? ", " + std::to_string(asleep) + " hibernate" : "")},
       {"restarts", count_of(r, "restarts")},
       {"metrics", metrics},
       {"log", text_of(r, "log_level") + " as " + text_of(r, "log_format") +

@@ -31,7 +31,9 @@ WorkerSnapshot to_snapshot(const smarm::WorkerStats& w) {
           .exited = w.exited,
           .idle_ns = w.idle_ns,
           .timers_fired = w.timers_fired,
-          .polls = w.polls};
+          .polls = w.polls,
+          .hibernated = w.hibernated,
+          .thawed = w.thawed};
 }
 
 void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& workers) {
@@ -53,6 +55,10 @@ void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& work
   each("smarm_worker_exited_total", "Actors ended.", &WorkerSnapshot::exited);
   each("smarm_worker_timers_fired_total", "Timers that ran out.", &WorkerSnapshot::timers_fired);
   each("smarm_worker_polls_total", "Looks at the poller.", &WorkerSnapshot::polls);
+  each("smarm_worker_hibernated_total", "Stacks of parked actors packed away.",
+       &WorkerSnapshot::hibernated);
+  each("smarm_worker_thawed_total", "Stacks unpacked for actors that woke.",
+       &WorkerSnapshot::thawed);
   page.family("smarm_worker_idle_seconds_total", MetricType::counter,
               "Time spent waiting for work.");
   for (std::size_t i = 0; i < workers.size(); ++i) {

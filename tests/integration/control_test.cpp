@@ -90,6 +90,27 @@ TEST_SUITE("control") {
     CHECK(d.ctl({"status"}).exit == 3);
   }
 
+  TEST_CASE("a plugin that waits for long hibernates, which shows, and stops like any other") {
+    DaemonProcess d;
+    d.config["runtime"]["hibernate_after_ms"] = 20;
+    d.install("steady");
+    d.start_ready();
+    d.wait_log("plugin.log", {{"plugin", "steady"}, {"message", "steady runs"}});
+    const auto asleep = [&d] {
+      long n = 0;
+      const Json status = d.ctl({"--json", "status"}).json().at("result");
+      for (const Json& w : status.at("workers"))
+        n += w.at("hibernated").get<long>() - w.at("thawed").get<long>();
+      return n;
+    };
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (asleep() < 1 && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(asleep() >= 1);
+    CHECK(d.stop() == 0);
+    CHECK(d.logged("plugin.log", {{"message", "steady stops"}}).size() == 1);
+  }
+
   TEST_CASE("status answers when every worker is held by a loop") {
     DaemonProcess d;
     d.config["runtime"]["threads"] = 1;

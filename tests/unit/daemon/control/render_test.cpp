@@ -66,6 +66,8 @@ TEST_CASE("smarmctl output: status says how it is in its first line") {
        {{{"resumes", 5},
          {"preempted_alloc", 1},
          {"preempted_async", 2},
+         {"hibernated", 9},
+         {"thawed", 5},
          {"idle_ns", 2'000'000'000}}}},
       {"metrics_listen", "127.0.0.1:9464"},
       {"log_level", "info"},
@@ -75,10 +77,10 @@ TEST_CASE("smarmctl output: status says how it is in its first line") {
       {"last_reload_error", "bad"}};
   const std::string text = render_result("status", result, 1'060'000);
   CHECK(text.starts_with("smarmd 0.1.0 is running, pid 42, up 1m 0s\n"));
-  for (const char* part :
-       {"3: 1 quarantined, 2 running\n", "7 on 1 workers (epoll)", "http://127.0.0.1:9464/metrics",
-        "info as text; 3 records lost", "the last reload failed: bad",
-        "0       5        0      0       3          0       0      2s\n"}) {
+  for (const char* part : {"3: 1 quarantined, 2 running\n", "7 on 1 workers (epoll), 4 hibernate",
+                           "http://127.0.0.1:9464/metrics", "info as text; 3 records lost",
+                           "the last reload failed: bad",
+                           "0       5        0      0       3          0       0      2s\n"}) {
     CAPTURE(part);
     CAPTURE(text);
     CHECK(text.find(part) != std::string::npos);
