@@ -7,8 +7,11 @@
 
 #include <fcntl.h>
 #include <immintrin.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,10 +55,15 @@ std::atomic<std::size_t> records{0};
 // /proc/self/mem of the process that opened it; a forked child has the same descriptor for its
 // parent's memory.
 std::atomic<int> own_memory{-1};
+std::atomic<int> page_putter{-1};  // a userfaultfd; -1: none that is of use
 std::atomic<pid_t> owner{0};
 
 FrozenStack* record_of(std::uintptr_t word) {
   return reinterpret_cast<FrozenStack*>(word & ~(kBusy | kThawed));
+}
+
+char* page_of(void* address) {
+  return reinterpret_cast<char*>(reinterpret_cast<std::uintptr_t>(address) & ~(kPage - 1));
 }
 
 // The part of a slot that loses its pages and its access. Of a large stack only what is live: a
@@ -65,7 +73,7 @@ struct Range {
   std::size_t size;
   Range(Stack s, void* sp) : begin(s.bottom()), size(static_cast<std::size_t>(s.top() - begin)) {
     if (size <= kWholeSlot) return;
-    begin = reinterpret_cast<char*>(reinterpret_cast<std::uintptr_t>(sp) & ~(kPage - 1));
+    begin = page_of(sp);
     size = static_cast<std::size_t>(s.top() - begin);
   }
   bool holds(const void* address) const {
@@ -76,7 +84,7 @@ struct Range {
 };
 
 Stack stack_of(const FrozenStack& f) { return {f.base, f.cls}; }
-void* sp_of(const FrozenStack& f) { return f.base + std::size_t{f.first} * 8; }
+char* sp_of(const FrozenStack& f) { return f.base + std::size_t{f.first} * 8; }
 
 // ---- packing ----
 // Not instrumented: the words of others' frames are poisoned to the sanitizers.
@@ -126,61 +134,98 @@ FrozenStack* make_record(Stack s, void* sp, std::size_t words) {
   return f;
 }
 
-// Calls put(address, words, n) for pieces of the content.
+// A page on its way back. Not on the stack: that of an actor may have no room for it.
+[[gnu::tls_model("initial-exec")]] constinit thread_local std::uint64_t filled[kPage / 8];
+
+// Calls put(page, first, n) for each page with content, which is in filled[first] to
+// filled[first + n - 1]; the other words of `filled` are zero.
 template <class F>
 void unpack(const FrozenStack& f, F put) {
-  constexpr std::size_t kPiece = 64;
-  std::uint64_t piece[kPiece];
-  auto* to = static_cast<char*>(sp_of(f));
-  const std::uint64_t near = std::uint64_t{upper(to)} << 32;
+  char* const sp = sp_of(f);
+  const std::uint64_t near = std::uint64_t{upper(sp)} << 32;
   const std::uint64_t text = std::uint64_t{text_half()} << 32;
   const std::uint32_t* value = f.data + tag_units(f.words);
-  for (std::size_t i = 0; i < f.words; ++i) {
-    std::uint64_t& word = piece[i % kPiece];
-    switch (f.data[i / 16] >> i % 16 * 2 & 3) {
-      case kZero: word = 0; break;
-      case kNear: word = near | *value++; break;
-      case kText: word = text | *value++; break;
-      default: word = std::uint64_t{value[1]} << 32 | value[0]; value += 2;
+  char* page = page_of(sp);
+  auto first = static_cast<std::size_t>(sp - page) / 8;
+  for (std::size_t i = 0; i < f.words; page += kPage, first = 0) {
+    const std::size_t n = std::min(std::size_t{f.words} - i, kPage / 8 - first);
+    std::memset(filled, 0, sizeof filled);
+    for (std::uint64_t* word = filled + first; word != filled + first + n; ++word, ++i) {
+      switch (f.data[i / 16] >> i % 16 * 2 & 3) {
+        case kZero: break;
+        case kNear: *word = near | *value++; break;
+        case kText: *word = text | *value++; break;
+        default: *word = std::uint64_t{value[1]} << 32 | value[0]; value += 2;
+      }
     }
-    if (i % kPiece == kPiece - 1 || i + 1 == f.words) {
-      const std::size_t n = i % kPiece + 1;
-      put(to, piece, n);
-      to += n * 8;
-    }
+    put(page, first, n);
   }
-}
-
-// By an instruction that no sanitizer sees.
-void copy_plainly(char* to, const std::uint64_t* words, std::size_t n) {
-  asm volatile("rep movsq" : "+D"(to), "+S"(words), "+c"(n) : : "memory");
-}
-
-bool write_beneath(int memory, char* to, const std::uint64_t* words, std::size_t n) {
-  const auto size = static_cast<ssize_t>(n * 8);
-  return ::pwrite(memory, words, n * 8, static_cast<off_t>(reinterpret_cast<std::uintptr_t>(to))) ==
-         size;
 }
 
 bool is_owner() { return ::getpid() == owner.load(std::memory_order_relaxed); }
 
-// Gives the content back, then access. In order; by one thread at a time for each slot.
-void restore(const FrozenStack& f, GuardKind guards) {
-  const Range range(stack_of(f), sp_of(f));
+// ---- three ways back ----
+
+// A filled page in the place of a guard or of nothing.
+bool put_page(int pages, char* page) {
+  uffdio_copy copy{};
+  copy.dst = reinterpret_cast<std::uintptr_t>(page);
+  copy.src = reinterpret_cast<std::uintptr_t>(filled);
+  copy.len = kPage;
+  while (::ioctl(pages, UFFDIO_COPY, &copy) != 0) {
+    if (errno != EAGAIN) return false;  // EAGAIN: another thread changes mappings
+  }
+  return true;
+}
+
+// Beneath the protection of a page.
+bool write_page(int memory, char* page, std::size_t first, std::size_t n) {
+  const auto at = reinterpret_cast<std::uintptr_t>(page) + first * 8;
+  return ::pwrite(memory, filled + first, n * 8, static_cast<off_t>(at)) ==
+         static_cast<ssize_t>(n * 8);
+}
+
+// By an instruction that no sanitizer sees.
+void copy_page(char* page, std::size_t first, std::size_t n) {
+  char* to = page + first * 8;
+  const std::uint64_t* from = filled + first;
+  asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
+void restore_by_pages(const FrozenStack& f, const Range& range) {
+  const int pages = page_putter.load(std::memory_order_relaxed);
+  unpack(f, [pages](char* page, std::size_t, std::size_t) { SMARM_ASSERT(put_page(pages, page)); });
+  char* const live = page_of(sp_of(f));
+  if (live == range.begin) return;
+  SMARM_ASSERT(
+      ::madvise(range.begin, static_cast<std::size_t>(live - range.begin), kMadvGuardRemove) == 0);
+}
+
+// Without access nobody can look before the content is back. Where the kernel refuses that (it
+// counts mappings), and in a forked child, which has one thread, content comes after access.
+void restore_beneath(const FrozenStack& f, const Range& range, GuardKind guards) {
   const int memory = own_memory.load(std::memory_order_relaxed);
-  // Without access nobody can look before the content is back. Where the kernel refuses that (it
-  // counts mappings), and in a forked child, which has one thread, content comes after access.
   bool hidden = is_owner();
   if (guards == GuardKind::install) {
     hidden = hidden && range.protect(PROT_NONE);
     SMARM_ASSERT(range.advise(kMadvGuardRemove));
   }
   if (hidden)
-    unpack(f, [&](char* to, const std::uint64_t* words, std::size_t n) {
-      SMARM_ASSERT(write_beneath(memory, to, words, n));
+    unpack(f, [memory](char* page, std::size_t first, std::size_t n) {
+      SMARM_ASSERT(write_page(memory, page, first, n));
     });
   SMARM_ASSERT(range.protect(PROT_READ | PROT_WRITE));
-  if (!hidden) unpack(f, copy_plainly);
+  if (!hidden) unpack(f, copy_page);
+}
+
+// Gives the content back, then access. By one thread at a time for each slot.
+void restore(const FrozenStack& f, const StackSlab& slab) {
+  const Range range(stack_of(f), sp_of(f));
+  if (slab.takes_pages_of.load(std::memory_order_relaxed) == ::getpid()) {
+    restore_by_pages(f, range);
+  } else {
+    restore_beneath(f, range, slab.guards());
+  }
 }
 
 // Takes the access away, then the pages. (The kernel frees pages first and installs guards then:
@@ -216,16 +261,71 @@ bool begin_thaw(std::atomic<std::uintptr_t>& slot, std::uintptr_t& word) {
   }
 }
 
-// The kernel may forbid what restore() needs: tried once, on a page of its own.
+// ---- what this kernel and sandbox allow ----
+
+// One page of its own to try something on.
+class TrialPage {
+ public:
+  explicit TrialPage(int access)
+      : page_(::mmap(nullptr, kPage, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~TrialPage() {
+    if (*this) ::munmap(page_, kPage);
+  }
+  TrialPage(const TrialPage&) = delete;
+  TrialPage& operator=(const TrialPage&) = delete;
+  explicit operator bool() const { return page_ != MAP_FAILED; }
+  char* get() const { return static_cast<char*>(page_); }
+  bool holds(std::uint64_t word) const {
+    return ::mprotect(page_, kPage, PROT_READ) == 0 &&
+           *static_cast<const volatile std::uint64_t*>(page_) == word;
+  }
+
+ private:
+  void* page_;
+};
+
+constexpr std::uint64_t kTrialWord = 0x1234567890abcdef;
+
 bool writes_beneath(int memory) {
-  void* page = ::mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return false;
-  const std::uint64_t word = 0x1234567890abcdef;
-  const bool wrote = write_beneath(memory, static_cast<char*>(page), &word, 1);
-  const bool right = wrote && ::mprotect(page, kPage, PROT_READ) == 0 &&
-                     *static_cast<const volatile std::uint64_t*>(page) == word;
-  ::munmap(page, kPage);
-  return right;
+  const TrialPage page(PROT_NONE);
+  filled[0] = kTrialWord;
+  return page && write_page(memory, page.get(), 0, 1) && page.holds(kTrialWord);
+}
+
+// Nothing is protected by it: a registered mapping is one that pages may be put into.
+bool register_pages(int pages, char* begin, std::size_t size) {
+  uffdio_register all{};
+  all.range.start = reinterpret_cast<std::uintptr_t>(begin);
+  all.range.len = size;
+  all.mode = UFFDIO_REGISTER_MODE_WP;
+  return ::ioctl(pages, UFFDIO_REGISTER, &all) == 0;
+}
+
+// -1: there is none here, or it leaves guards alone.
+int open_page_putter() {
+  constexpr int kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: needs no privilege
+  const int pages = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | kUserModeOnly));
+  if (pages < 0) return -1;
+  uffdio_api api{};
+  api.api = UFFD_API;
+  const TrialPage page(PROT_READ | PROT_WRITE);
+  filled[0] = kTrialWord;
+  if (::ioctl(pages, UFFDIO_API, &api) == 0 && page && register_pages(pages, page.get(), kPage) &&
+      ::madvise(page.get(), kPage, kMadvGuardInstall) == 0 && put_page(pages, page.get()) &&
+      page.holds(kTrialWord))
+    return pages;
+  ::close(pages);
+  return -1;
+}
+
+// The slot's word; at the first of a slab its preparation.
+std::atomic<std::uintptr_t>* word_of(StackSlab& slab, const void* address) {
+  if (auto* known = slab.word(address)) return known;
+  const int pages = page_putter.load(std::memory_order_relaxed);
+  if (pages >= 0 && slab.guards() == GuardKind::install &&
+      register_pages(pages, slab.base(), slab.bytes()))
+    slab.takes_pages_of.store(::getpid(), std::memory_order_relaxed);
+  return slab.make_word(address);
 }
 
 }  // namespace
@@ -247,6 +347,7 @@ bool can_freeze_stacks() {
     return false;
   }
   own_memory.store(memory, std::memory_order_relaxed);
+  page_putter.store(open_page_putter(), std::memory_order_relaxed);
   owner.store(::getpid(), std::memory_order_relaxed);
   return true;
 }
@@ -255,7 +356,7 @@ FrozenStack* freeze_stack(Stack stack, void* sp, void* end) noexcept {
   const auto words = static_cast<std::size_t>(static_cast<char*>(end) - static_cast<char*>(sp)) / 8;
   StackSlab* slab = find_stacks(stack.base);
   if (!slab || words > kMostWords || !is_owner()) return nullptr;
-  std::atomic<std::uintptr_t>* slot = slab->make_word(stack.base);
+  std::atomic<std::uintptr_t>* slot = word_of(*slab, stack.base);
   if (!slot) return nullptr;
   const Range range(stack, sp);
   // acquire and release on the slot: what a thread did to the stack while it was busy.
@@ -283,7 +384,7 @@ Stack thaw_stack(FrozenStack* frozen) noexcept {
   StackSlab* slab = find_stacks(stack.base);
   std::atomic<std::uintptr_t>& slot = *slab->word(stack.base);
   std::uintptr_t word;
-  if (begin_thaw(slot, word)) restore(*frozen, slab->guards());
+  if (begin_thaw(slot, word)) restore(*frozen, *slab);
   slot.store(kNobody, std::memory_order_release);
   std::free(frozen);
   records.fetch_sub(1, std::memory_order_relaxed);
@@ -298,7 +399,7 @@ bool thaw_frozen_at(const void* address) noexcept {
   if (!slot || address < stack.bottom()) return false;
   std::uintptr_t word;
   if (begin_thaw(*slot, word)) {
-    restore(*record_of(word), slab->guards());
+    restore(*record_of(word), *slab);
     slot->store(word | kThawed, std::memory_order_release);
   }
   return true;

@@ -6,7 +6,8 @@
 // back before access: nobody ever sees it half-way, and no write is lost. Who touches it meanwhile
 // faults, and the handler (fault/memory_fault.cpp) asks for thaw_frozen_at.
 //
-// How content comes back before access: the kernel writes it, through /proc/self/mem, into pages
+// How content comes back before access: the kernel puts a filled page in the place of the guard
+// (userfaultfd, where it may be used and does that), or writes, through /proc/self/mem, into pages
 // that no code of the process may touch yet.
 #pragma once
 

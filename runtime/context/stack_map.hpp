@@ -7,6 +7,8 @@
 
 #include "runtime/context/stack_pool.hpp"
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +32,12 @@ class StackSlab {
     return {base_ + (index_of(address) << shift()), cls_};
   }
   GuardKind guards() const noexcept { return guards_; }
+  char* base() const noexcept { return base_; }
+  std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+
+  // The process for which the kernel puts whole pages into this slab; 0: none. frozen_stack.cpp's;
+  // relaxed: a hint, both ways are right.
+  std::atomic<pid_t> takes_pages_of{0};
 
   // One word for each slot; its meaning is frozen_stack.cpp's. nullptr: nobody has asked for the
   // words of this slab with make_word.
