@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 namespace smarm {
 
@@ -41,7 +42,7 @@ constexpr int kMadvGuardInstall = 102;  // Linux 6.13; not in this libc's header
 constexpr int kMadvGuardRemove = 103;
 constexpr std::uintptr_t kPage = 4096;
 constexpr std::size_t kMostWords = 8192;  // more on a stack than this would not get much smaller
-constexpr std::size_t kWholeSlot = 64 * 1024;
+constexpr std::ptrdiff_t kWholeSlot = 64 * 1024;
 
 // The word of a slot: 0 when the stack is whole, else a FrozenStack and these.
 constexpr std::uintptr_t kBusy = 1;    // one thread is freezing or thawing it
@@ -66,22 +67,21 @@ char* page_of(void* address) {
   return reinterpret_cast<char*>(reinterpret_cast<std::uintptr_t>(address) & ~(kPage - 1));
 }
 
-// The part of a slot that loses its pages and its access. Of a large stack only what is live: a
-// guard needs page tables.
+// Memory that changes its protection at once.
 struct Range {
   char* begin;
-  std::size_t size;
-  Range(Stack s, void* sp) : begin(s.bottom()), size(static_cast<std::size_t>(s.top() - begin)) {
-    if (size <= kWholeSlot) return;
-    begin = page_of(sp);
-    size = static_cast<std::size_t>(s.top() - begin);
-  }
-  bool holds(const void* address) const {
-    return static_cast<std::uintptr_t>(static_cast<const char*>(address) - begin) < size;
-  }
-  bool protect(int how) const { return ::mprotect(begin, size, how) == 0; }
-  bool advise(int what) const { return ::madvise(begin, size, what) == 0; }
+  char* end;
+  std::size_t size() const { return static_cast<std::size_t>(end - begin); }
+  bool protect(int how) const { return ::mprotect(begin, size(), how) == 0; }
+  bool advise(int what) const { return ::madvise(begin, size(), what) == 0; }
 };
+
+// The part of a slot that loses its pages and its access. Of a large stack only what is live: a
+// guard needs page tables.
+Range range_of(Stack s, void* sp) {
+  const bool whole = s.top() - s.bottom() <= kWholeSlot;
+  return {whole ? s.bottom() : page_of(sp), s.top()};
+}
 
 Stack stack_of(const FrozenStack& f) { return {f.base, f.cls}; }
 char* sp_of(const FrozenStack& f) { return f.base + std::size_t{f.first} * 8; }
@@ -121,8 +121,9 @@ constexpr std::size_t tag_units(std::size_t words) { return (words + 15) / 16; }
   return at;
 }
 
-FrozenStack* make_record(Stack s, void* sp, std::size_t words) {
+FrozenStack* make_record(Stack s, void* sp, void* end) {
   const auto* from = static_cast<const std::uint64_t*>(sp);
+  const auto words = static_cast<std::size_t>(static_cast<char*>(end) - static_cast<char*>(sp)) / 8;
   auto* f = static_cast<FrozenStack*>(
       std::malloc(offsetof(FrozenStack, data) + 4 * pack(from, words, nullptr)));
   if (!f) return nullptr;
@@ -220,7 +221,7 @@ void restore_beneath(const FrozenStack& f, const Range& range, GuardKind guards)
 
 // Gives the content back, then access. By one thread at a time for each slot.
 void restore(const FrozenStack& f, const StackSlab& slab) {
-  const Range range(stack_of(f), sp_of(f));
+  const Range range = range_of(stack_of(f), sp_of(f));
   if (slab.takes_pages_of.load(std::memory_order_relaxed) == ::getpid()) {
     restore_by_pages(f, range);
   } else {
@@ -236,6 +237,13 @@ bool vanish(const Range& range, GuardKind guards) {
   if (!range.advise(kMadvGuardInstall)) return false;        // frees the pages too
   static_cast<void>(range.protect(PROT_READ | PROT_WRITE));  // so that the mappings merge again
   return true;
+}
+
+// Undoes what was done to the access of a slot that keeps its content.
+void open_again(const StackToFreeze& s, GuardKind guards) {
+  if (guards == GuardKind::protect)
+    SMARM_ASSERT((Range{s.stack.base, s.stack.bottom()}.protect(PROT_NONE)));
+  SMARM_ASSERT(range_of(s.stack, s.sp).protect(PROT_READ | PROT_WRITE));
 }
 
 void pause_briefly(int& turns) {
@@ -328,6 +336,47 @@ std::atomic<std::uintptr_t>* word_of(StackSlab& slab, const void* address) {
   return slab.make_word(address);
 }
 
+// ---- freezing ----
+
+bool may_freeze(StackSlab& slab, const StackToFreeze& s) {
+  const auto live = static_cast<char*>(s.end) - static_cast<char*>(s.sp);
+  return static_cast<std::size_t>(live) / 8 <= kMostWords && word_of(slab, s.stack.base) &&
+         is_owner();
+}
+
+bool side_by_side(const StackToFreeze& a, const StackToFreeze& b) {
+  return a.stack.top() == b.stack.base && range_of(b.stack, b.sp).begin == b.stack.bottom();
+}
+
+// Stacks side by side: from the first one's usable part to the last one's top, with the guards in
+// between, whose owners sleep too.
+void freeze_run(StackSlab& slab, std::span<StackToFreeze> run) {
+  // acquire and release on the words: what a thread did to the stack while it was busy.
+  for (const StackToFreeze& s : run)
+    SMARM_ASSERT(slab.word(s.stack.base)->exchange(kBusy, std::memory_order_acquire) == kNobody);
+  const Range range{range_of(run.front().stack, run.front().sp).begin, run.back().stack.top()};
+  bool done = range.protect(PROT_READ);
+  for (StackToFreeze& s : run) {
+    if (done) s.frozen = make_record(s.stack, s.sp, s.end);
+    done = done && s.frozen;
+  }
+  done = done && vanish(range, slab.guards());
+  for (StackToFreeze& s : run) {
+    if (!done) {
+      std::free(std::exchange(s.frozen, nullptr));
+      open_again(s, slab.guards());
+    }
+    slab.word(s.stack.base)
+        ->store(reinterpret_cast<std::uintptr_t>(s.frozen), std::memory_order_release);
+  }
+  if (!done) return;
+  records.fetch_add(run.size(), std::memory_order_relaxed);
+  const Stack first = run.front().stack;
+  if (range.begin != first.bottom())
+    ::madvise(first.bottom(), static_cast<std::size_t>(range.begin - first.bottom()),
+              MADV_DONTNEED);
+}
+
 }  // namespace
 
 bool can_freeze_stacks() {
@@ -352,31 +401,21 @@ bool can_freeze_stacks() {
   return true;
 }
 
-FrozenStack* freeze_stack(Stack stack, void* sp, void* end) noexcept {
-  const auto words = static_cast<std::size_t>(static_cast<char*>(end) - static_cast<char*>(sp)) / 8;
-  StackSlab* slab = find_stacks(stack.base);
-  if (!slab || words > kMostWords || !is_owner()) return nullptr;
-  std::atomic<std::uintptr_t>* slot = word_of(*slab, stack.base);
-  if (!slot) return nullptr;
-  const Range range(stack, sp);
-  // acquire and release on the slot: what a thread did to the stack while it was busy.
-  SMARM_ASSERT(slot->exchange(kBusy, std::memory_order_acquire) == kNobody);
-  FrozenStack* f = nullptr;
-  if (range.protect(PROT_READ)) {
-    f = make_record(stack, sp, words);
-    if (f && !vanish(range, slab->guards())) {
-      std::free(f);
-      f = nullptr;
+void freeze_stacks(std::span<StackToFreeze> all) noexcept {
+  std::ranges::sort(all, {}, [](const StackToFreeze& s) { return s.stack.base; });
+  for (std::size_t i = 0; i < all.size();) {
+    StackSlab* slab = find_stacks(all[i].stack.base);
+    if (!slab || !may_freeze(*slab, all[i])) {
+      ++i;
+      continue;
     }
-    if (!f) SMARM_ASSERT(range.protect(PROT_READ | PROT_WRITE));
+    std::size_t n = 1;
+    while (i + n < all.size() && side_by_side(all[i + n - 1], all[i + n]) &&
+           slab->holds(all[i + n].stack.base) && may_freeze(*slab, all[i + n]))
+      ++n;
+    freeze_run(*slab, all.subspan(i, n));
+    i += n;
   }
-  slot->store(reinterpret_cast<std::uintptr_t>(f), std::memory_order_release);
-  if (!f) return nullptr;
-  records.fetch_add(1, std::memory_order_relaxed);
-  if (range.begin != stack.bottom())
-    ::madvise(stack.bottom(), static_cast<std::size_t>(range.begin - stack.bottom()),
-              MADV_DONTNEED);
-  return f;
 }
 
 Stack thaw_stack(FrozenStack* frozen) noexcept {
@@ -404,6 +443,8 @@ bool thaw_frozen_at(const void* address) noexcept {
   }
   return true;
 }
+
+void put_no_pages() noexcept { page_putter.store(-1, std::memory_order_relaxed); }
 
 std::size_t frozen_stacks() noexcept { return records.load(std::memory_order_relaxed); }
 

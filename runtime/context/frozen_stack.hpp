@@ -14,6 +14,7 @@
 #include "runtime/context/stack_pool.hpp"
 
 #include <cstddef>
+#include <span>
 
 namespace smarm {
 
@@ -22,15 +23,27 @@ struct FrozenStack;
 // Whether this process can freeze stacks; false: set_last_error says why not. Opens what is needed.
 bool can_freeze_stacks();
 
-// Freezes a stack that nobody runs on, whose live part is [sp, end), both 8-byte aligned. nullptr:
-// it stays as it is (no memory, a limit of the kernel, or too much on it to be worth it).
-FrozenStack* freeze_stack(Stack stack, void* sp, void* end) noexcept;
+// A stack that nobody runs on, and its live part [sp, end), both 8-byte aligned.
+struct StackToFreeze {
+  Stack stack;
+  void* sp = nullptr;
+  void* end = nullptr;
+  void* owner = nullptr;          // the caller's, to know it again
+  FrozenStack* frozen = nullptr;  // the answer; nullptr: it stays as it is (no memory, a limit of
+                                  // the kernel, or too much on it to be worth it)
+};
+// Freezes several at a time: slots that lie side by side, as those of actors that were spawned
+// together do, share their system calls. Sorts them by address.
+void freeze_stacks(std::span<StackToFreeze> all) noexcept;
 // Makes the stack whole, unless a stranger has done so before, and frees the record.
 Stack thaw_stack(FrozenStack* frozen) noexcept;
 // Async-signal-safe. If the address lies in a frozen stack, or in one that is being frozen or
 // thawed, waits until it may be touched and answers true. Its record stays the owner's, to be given
 // to thaw_stack.
 bool thaw_frozen_at(const void* address) noexcept;
+
+// For tests of the other way back: slabs that are frozen for the first time take no pages.
+void put_no_pages() noexcept;
 
 // Records that exist now, of the whole process.
 std::size_t frozen_stacks() noexcept;

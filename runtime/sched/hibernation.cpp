@@ -2,11 +2,11 @@
 
 #include "runtime/actor/table.hpp"
 #include "runtime/base/clock.hpp"
-#include "runtime/context/frozen_stack.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/sched/worker.hpp"
 
 #include <algorithm>
+#include <span>
 
 namespace smarm {
 
@@ -80,8 +80,10 @@ bool Hibernation::sweep(Worker& w, std::uint64_t now_ns, Slice most) {
   const std::uint32_t end = table.end();
   const std::uint32_t stop = end - hand_ > most.blocks ? hand_ + most.blocks : end;
   const auto now_ms = static_cast<std::uint32_t>(now_ns / kMs);
-  for (std::uint32_t freezes = 0; hand_ < stop && freezes < most.freezes; ++hand_)
-    freezes += visit(w, *table.find(hand_), now_ms);
+  std::size_t n = 0;
+  for (; hand_ < stop && n < most.freezes; ++hand_)
+    n += take(w, *table.find(hand_), now_ms, taken_[n]);
+  if (n) freeze(w, n);
   const bool finished = hand_ >= end;
   if (finished) {
     hand_ = 1;
@@ -93,7 +95,7 @@ bool Hibernation::sweep(Worker& w, std::uint64_t now_ns, Slice most) {
 }
 
 // True: the actor was ripe and has been taken.
-bool Hibernation::visit(Worker& w, Actor& a, std::uint32_t now_ms) {
+bool Hibernation::take(Worker& w, Actor& a, std::uint32_t now_ms, Taken& taken) {
   std::uint64_t word = a.word.load(std::memory_order_relaxed);
   const ActorState s = state(word);
   if (s != ActorState::parked && s != ActorState::waiting) return false;
@@ -114,34 +116,44 @@ bool Hibernation::visit(Worker& w, Actor& a, std::uint32_t now_ms) {
   }
   // From here on it is ours, and wakers leave marks. acquire: its saved registers, published with
   // the wait.
-  const std::uint64_t taken = with_state(word, ActorState::active);
+  const std::uint64_t ours = with_state(word, ActorState::active);
   if (w.solo) {
-    a.word.store(taken, std::memory_order_relaxed);
-  } else if (!a.word.compare_exchange_strong(word, taken, std::memory_order_acq_rel,
+    a.word.store(ours, std::memory_order_relaxed);
+  } else if (!a.word.compare_exchange_strong(word, ours, std::memory_order_acq_rel,
                                              std::memory_order_relaxed)) {
     return false;
   }
   a.seen.store(Seen{done_with(low), now_ms}.pack(), std::memory_order_relaxed);
-  freeze(w, a);
-  if (s == ActorState::waiting) {
-    w.publish_wait(&a);
-  } else {
-    w.publish_park(&a);
-  }
+  taken = {&a, s};
   return true;
 }
 
-void Hibernation::freeze(Worker& w, Actor& a) {
-  // Not one that was frozen in this wait already, nor one that waits inside a generator's body, on
-  // that stack; nor the stack that this runs on: in a runtime of one worker its actor has published
-  // its wait.
-  if (!a.stack || a.dying || !lies_in(a.stack, a.context.sp) ||
-      lies_in(a.stack, __builtin_frame_address(0)))
-    return;
-  a.frozen = freeze_stack(a.stack, a.context.sp, stack_start(a));
-  if (!a.frozen) return;
-  a.stack = Stack{};
-  w.counters.hibernated.add();
+void Hibernation::freeze(Worker& w, std::size_t taken) {
+  std::size_t n = 0;
+  for (const Taken& t : std::span(taken_).first(taken)) {
+    Actor& a = *t.actor;
+    // Not one that was frozen in this wait already, nor one that waits inside a generator's body,
+    // on that stack; nor the stack that this runs on: in a runtime of one worker its actor has
+    // published its wait.
+    if (a.stack && !a.dying && lies_in(a.stack, a.context.sp) &&
+        !lies_in(a.stack, __builtin_frame_address(0)))
+      stacks_[n++] = {a.stack, a.context.sp, stack_start(a), &a, nullptr};
+  }
+  freeze_stacks(std::span(stacks_).first(n));
+  for (const StackToFreeze& s : std::span(stacks_).first(n)) {
+    if (!s.frozen) continue;
+    auto* a = static_cast<Actor*>(s.owner);
+    a->frozen = s.frozen;
+    a->stack = Stack{};
+    w.counters.hibernated.add();
+  }
+  for (const Taken& t : std::span(taken_).first(taken)) {
+    if (t.from == ActorState::waiting) {
+      w.publish_wait(t.actor);
+    } else {
+      w.publish_park(t.actor);
+    }
+  }
 }
 
 }  // namespace smarm

@@ -13,7 +13,9 @@
 #pragma once
 
 #include "runtime/actor/actor.hpp"
+#include "runtime/context/frozen_stack.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -49,10 +51,16 @@ class Hibernation {
   };
   static constexpr Slice kBusySlice{512, 8};
   static constexpr Slice kIdleSlice{8192, 32};
+  static constexpr std::size_t kMostFreezes = 32;
 
+  // Actors that the hand has taken and will give back.
+  struct Taken {
+    Actor* actor;
+    ActorState from;
+  };
   bool sweep(Worker& w, std::uint64_t now_ns, Slice most);
-  bool visit(Worker& w, Actor& a, std::uint32_t now_ms);
-  void freeze(Worker& w, Actor& a);
+  bool take(Worker& w, Actor& a, std::uint32_t now_ms, Taken& taken);
+  void freeze(Worker& w, std::size_t taken);
   std::uint64_t parks() const;
 
   RuntimeCore& runtime_;
@@ -64,6 +72,8 @@ class Hibernation {
   std::uint32_t hand_ = 1;  // the next actor to look at
   std::uint64_t round_began_ns_ = 0;
   std::uint64_t round_parks_ = 0;
+  std::array<Taken, kMostFreezes> taken_;
+  std::array<StackToFreeze, kMostFreezes> stacks_;
   bool candidates_ = false;  // this round has met some that will be ripe later
 
   // Written by that worker, read by any; relaxed: hints.

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -62,6 +63,12 @@ std::vector<std::uint64_t> content(std::size_t words, const void* near, unsigned
   return all;
 }
 
+FrozenStack* freeze_stack(Stack s, void* sp, void* end) {
+  StackToFreeze one{s, sp, end, nullptr, nullptr};
+  freeze_stacks({&one, 1});
+  return one.frozen;
+}
+
 template <class F>
 void with_each_guard(F f) {
   for (GuardKind kind : {GuardKind::automatic, GuardKind::protect}) {
@@ -70,6 +77,23 @@ void with_each_guard(F f) {
     f(pool);
     CHECK(frozen_stacks() == 0);
   }
+}
+
+// The same where the kernel puts no pages into slabs; in a process of its own, which stays so.
+template <class F>
+void without_pages(F f) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    bool right = can_freeze_stacks();
+    put_no_pages();
+    StackPool pool;
+    right = right && f(pool);
+    ::_exit(right ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
 
 TEST_SUITE("frozen stack") {
@@ -124,6 +148,25 @@ TEST_SUITE("frozen stack") {
     });
   }
 
+  TEST_CASE("without pages put in place content is written beneath the protection") {
+    without_pages([](StackPool& pool) {
+      for (std::uint8_t cls : {kClass, kLargeClass}) {
+        Stack s;
+        if (pool.acquire(cls, &s, 1) != 1) return false;
+        const auto wanted = content(1'500, s.bottom(), 3);
+        char* sp = s.top() - 12'000;
+        std::memcpy(sp, wanted.data(), 12'000);
+        const std::size_t before = mappings();
+        FrozenStack* f = freeze_stack(s, sp, s.top());
+        if (!f || readable(sp)) return false;
+        thaw_stack(f);
+        if (std::memcmp(sp, wanted.data(), 12'000) != 0 || mappings() != before) return false;
+        s.bottom()[0] = 1;
+      }
+      return true;
+    });
+  }
+
   TEST_CASE("a stranger thaws it for the owner; the owner still gives the record back") {
     REQUIRE(can_freeze_stacks());
     with_each_guard([](StackPool& pool) {
@@ -164,6 +207,49 @@ TEST_SUITE("frozen stack") {
       }
       CHECK(mappings() <= before + 1);  // malloc may have grown
       pool.release(stacks.data(), got);
+    });
+  }
+
+  TEST_CASE("slots side by side and apart are frozen together, those that cannot be are left out") {
+    REQUIRE(can_freeze_stacks());
+    with_each_guard([](StackPool& pool) {
+      std::vector<Stack> stacks(64);
+      std::size_t got = 0;
+      while (got < stacks.size()) got += pool.acquire(kClass, &stacks[got], stacks.size() - got);
+      Stack large;
+      REQUIRE(pool.acquire(kLargeClass, &large, 1) == 1);
+      const std::size_t before = mappings();
+      std::vector<StackToFreeze> all;
+      for (std::size_t i = 0; i < stacks.size(); ++i) {
+        if (i % 7 == 3) continue;  // runs of six at most, in the order of the pool
+        const auto words = content(40 + i, stacks[i].bottom(), static_cast<unsigned>(i));
+        char* sp = stacks[i].top() - words.size() * 8;
+        std::memcpy(sp, words.data(), words.size() * 8);
+        all.push_back({stacks[i], sp, stacks[i].top(), &stacks[i], nullptr});
+      }
+      std::memset(large.bottom(), 9, 700 * 1024);
+      all.push_back({large, large.bottom(), large.top(), &large, nullptr});
+      freeze_stacks(all);
+      CHECK(frozen_stacks() == all.size() - 1);
+      CHECK(mappings() <= before + 2);
+      for (const StackToFreeze& s : all) {
+        if (s.owner == &large) {
+          CHECK(s.frozen == nullptr);
+          CHECK(large.bottom()[5] == 9);
+          continue;
+        }
+        REQUIRE(s.frozen);
+        CHECK_FALSE(readable(s.sp));
+        const auto i = static_cast<std::size_t>(static_cast<Stack*>(s.owner) - stacks.data());
+        CHECK(thaw_stack(s.frozen).base == stacks[i].base);
+        const auto words = content(40 + i, stacks[i].bottom(), static_cast<unsigned>(i));
+        CHECK(std::memcmp(s.sp, words.data(), words.size() * 8) == 0);
+        CHECK(readable(stacks[i].bottom()));
+        CHECK_FALSE(readable(stacks[i].base));  // the guard is where it was
+      }
+      CHECK(mappings() <= before + 2);
+      pool.release(stacks.data(), got);
+      pool.release(&large, 1);
     });
   }
 

@@ -44,7 +44,9 @@ struct Frozen {
     REQUIRE(pool.acquire(2, &stack, 1) == 1);
     sp = stack.top() - 800;
     std::memset(sp, 5, 800);
-    record = freeze_stack(stack, sp, stack.top());
+    StackToFreeze one{stack, sp, stack.top(), nullptr, nullptr};
+    freeze_stacks({&one, 1});
+    record = one.frozen;
     REQUIRE(record);
   }
   ~Frozen() {
