@@ -235,7 +235,7 @@ bool vanish(const Range& range, GuardKind guards) {
   if (!range.protect(PROT_NONE)) return false;
   if (guards == GuardKind::protect) return range.advise(MADV_DONTNEED);
   if (!range.advise(kMadvGuardInstall)) return false;        // frees the pages too
-  static_cast<void>(range.protect(PROT_READ | PROT_WRITE));  // so that the mappings merge again
+  SMARM_ASSERT(range.protect(PROT_READ | PROT_WRITE));  // the mapping is whole again
   return true;
 }
 

@@ -36,6 +36,8 @@ std::size_t BlockingPool::queued() const {
 bool BlockingPool::start_thread() {
   sigset_t all, old;
   sigfillset(&all);
+  // Faults are its own: a job may reach into a stack that hibernates.
+  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   bool started = true;
   try {

@@ -221,6 +221,9 @@ TEST_SUITE("public hibernation") {
         CHECK(here.added == 3);
         where = &here;
         smarm::park_current();
+        CHECK(here.written == 4);
+        where = &here;
+        smarm::park_current();
         CHECK(here.written == 5);
       });
       CHECK(yield_until_frozen(1));
@@ -236,7 +239,12 @@ TEST_SUITE("public hibernation") {
       smarm::unpark(parent.pid());
       CHECK(yield_until([&where] { return where != nullptr; }));
       CHECK(yield_until_frozen(1));
-      std::thread([&where] { where.load()->written = 5; }).join();
+      std::thread([&where] { where.load()->written = 4; }).join();
+      where = nullptr;
+      smarm::unpark(parent.pid());
+      CHECK(yield_until([&where] { return where != nullptr; }));
+      CHECK(yield_until_frozen(1));
+      smarm::block_on_io([&where] { where.load()->written += 1; });
       smarm::unpark(parent.pid());
       CHECK(parent.join());
     });
