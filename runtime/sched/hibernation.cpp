@@ -64,7 +64,8 @@ bool Hibernation::look_while_idle(Worker& w) {
 // Who parks after this has asked is no longer idle when it is asked again.
 std::uint64_t Hibernation::next_ns() const {
   if (!on() || quiet_parks_.load(std::memory_order_relaxed) == parks()) return kNever;
-  return due_ns_.load(std::memory_order_relaxed);
+  // Due already: another worker is at it.
+  return std::max(due_ns_.load(std::memory_order_relaxed), runtime_.clock().now_ns() + kMs);
 }
 
 // True: this worker moved the hand, and the round is not at its end.
@@ -110,7 +111,7 @@ bool Hibernation::take(Worker& w, Actor& a, std::uint32_t now_ms, Taken& taken) 
     candidates_ = true;
     return false;
   }
-  if (now_ms - seen.ms <= after_ms_) {
+  if (static_cast<std::int32_t>(now_ms - seen.ms) <= static_cast<std::int32_t>(after_ms_)) {
     candidates_ = true;
     return false;
   }
