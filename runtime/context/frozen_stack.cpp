@@ -94,6 +94,10 @@ std::uint32_t upper(const void* p) {
 }
 std::uint32_t text_half() { return upper(reinterpret_cast<const void*>(&smarm_stack_start)); }
 
+// What is expected of a word, and packed as zero: a saved frame begins with control words, which
+// hardly anybody changes from the ABI's defaults.
+constexpr std::uint64_t usual_word(std::size_t i) { return i == 0 ? 0x0000'037f'0000'1f80 : 0; }
+
 constexpr std::size_t tag_units(std::size_t words) { return (words + 15) / 16; }
 
 // How many units of four bytes the record of these words needs; with `out` it is filled.
@@ -103,7 +107,7 @@ constexpr std::size_t tag_units(std::size_t words) { return (words + 15) / 16; }
   std::size_t at = tag_units(words);
   std::uint32_t tags = 0;
   for (std::size_t i = 0; i < words; ++i) {
-    const std::uint64_t word = from[i];
+    const std::uint64_t word = from[i] ^ usual_word(i);
     const auto high = static_cast<std::uint32_t>(word >> 32);
     const std::uint32_t kind =
         word == 0 ? kZero : (high == near ? kNear : (high == text ? kText : kAny));
@@ -158,6 +162,7 @@ void unpack(const FrozenStack& f, F put) {
         case kText: *word = text | *value++; break;
         default: *word = std::uint64_t{value[1]} << 32 | value[0]; value += 2;
       }
+      *word ^= usual_word(i);
     }
     put(page, first, n);
   }
@@ -234,7 +239,7 @@ void restore(const FrozenStack& f, const StackSlab& slab) {
 bool vanish(const Range& range, GuardKind guards) {
   if (!range.protect(PROT_NONE)) return false;
   if (guards == GuardKind::protect) return range.advise(MADV_DONTNEED);
-  if (!range.advise(kMadvGuardInstall)) return false;        // frees the pages too
+  if (!range.advise(kMadvGuardInstall)) return false;   // frees the pages too
   SMARM_ASSERT(range.protect(PROT_READ | PROT_WRITE));  // the mapping is whole again
   return true;
 }
