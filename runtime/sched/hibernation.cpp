@@ -17,8 +17,15 @@ namespace {
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kLongestMs = UINT32_MAX / 4;  // times are compared modulo 2^32 ms
 
-// What the hand leaves with an actor: the lower half of its word and when that was seen first. The
-// wait number in it changes with each wait, so an equal one is the same wait, but for one in 2^23.
+// What the hand leaves with an actor: its word without the generation, and when that was seen
+// first. The wait number in it changes with each wait, so an equal one is the same wait, but for
+// one in 2^23.
+std::uint32_t in_short(std::uint64_t word) {
+  constexpr std::uint64_t low = (std::uint64_t{1} << kGenerationShift) - 1;
+  return wait_number(word) << kGenerationShift | static_cast<std::uint32_t>(word & low);
+}
+static_assert(64 - kWaitShift + kGenerationShift == 32);
+
 struct Seen {
   std::uint32_t word;
   std::uint32_t ms;
@@ -101,13 +108,13 @@ bool Hibernation::take(Worker& w, Actor& a, std::uint32_t now_ms, Taken& taken) 
   const ActorState s = state(word);
   if (s != ActorState::parked && s != ActorState::waiting) return false;
   const Seen seen = Seen::unpack(a.seen.load(std::memory_order_relaxed));
-  const auto low = static_cast<std::uint32_t>(word);
-  if (seen.word == done_with(low)) return false;
+  const std::uint32_t brief = in_short(word);
+  if (seen.word == done_with(brief)) return false;
   // The runtime is the one of this life: the exchange below demands that the word has not changed.
   if (a.runtime.load(std::memory_order_relaxed) != &runtime_ || word & (kHold | kKill))
     return false;
-  if (seen.word != low) {
-    a.seen.store(Seen{low, now_ms}.pack(), std::memory_order_relaxed);
+  if (seen.word != brief) {
+    a.seen.store(Seen{brief, now_ms}.pack(), std::memory_order_relaxed);
     candidates_ = true;
     return false;
   }
@@ -124,7 +131,7 @@ bool Hibernation::take(Worker& w, Actor& a, std::uint32_t now_ms, Taken& taken) 
                                              std::memory_order_relaxed)) {
     return false;
   }
-  a.seen.store(Seen{done_with(low), now_ms}.pack(), std::memory_order_relaxed);
+  a.seen.store(Seen{done_with(brief), now_ms}.pack(), std::memory_order_relaxed);
   taken = {&a, s};
   return true;
 }

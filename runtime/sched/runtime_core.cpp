@@ -354,6 +354,7 @@ bool RuntimeCore::idle(Worker& w) {
   // Not idle any more: what is made runnable from here on is seen by whoever judges quiescence.
   if (w.in_poller) {
     if (happened) poller_->dispatch(w);
+    fire_timers_of_others(w);
     if (others_busy) look_after_others(w);
   }
   if (w.in_poller) poller_taken_.store(false, std::memory_order_release);
@@ -392,13 +393,20 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
   return happened;
 }
 
-// Another worker may be busy with one actor for long: its timers and the actors that sit in its
-// queue are taken care of here.
-void RuntimeCore::look_after_others(Worker& w) {
+// Another worker may be busy with one actor for long, or late to wake up.
+void RuntimeCore::fire_timers_of_others(Worker& w) {
+  if (solo_) return;
   const std::uint64_t now = clock_.now_ns();
   for (const auto& other : workers_) {
+    if (other.get() != &w && !other->wheel.empty() && other->next_timer_ns() <= now)
+      other->fire_due_timers(w, now);
+  }
+}
+
+// The actors that sit in the queues of a worker that is busy with one actor for long.
+void RuntimeCore::look_after_others(Worker& w) {
+  for (const auto& other : workers_) {
     if (other.get() == &w) continue;
-    if (!other->wheel.empty() && other->next_timer_ns() <= now) other->fire_due_timers(w, now);
     const bool sits = other->ready.ring_size() != 0 && other->ready.head() == other->watched_head;
     std::uint32_t stolen = 0;
     if (sits && w.ready.empty()) {

@@ -101,6 +101,7 @@ class RuntimeCore {
   bool quiescent() const;
   void drain(Worker& w);
   bool sleep_in_poller(Worker& w, std::uint64_t until);
+  void fire_timers_of_others(Worker& w);
   void look_after_others(Worker& w);
   void sleep_on_futex(Worker& w, std::uint64_t until);
   std::uint64_t watch_until(Worker& w, bool others_busy);
