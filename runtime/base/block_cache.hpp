@@ -14,18 +14,19 @@
 namespace smarm {
 
 inline constexpr std::size_t kBlockClasses = 8;
-inline constexpr std::size_t kLargestBlock = 512;
+inline constexpr std::size_t kLargestBlock = 520;
 
 namespace detail {
-inline constexpr unsigned char kBlockClassOf[] = {0, 0, 1, 2, 3, 3, 4, 4, 5,
-                                                  5, 5, 5, 6, 6, 6, 6};  // (size - 1) / 16, to 256
-inline constexpr unsigned short kBlockClassSize[kBlockClasses] = {32,  48,  64,  96,
-                                                                  128, 192, 256, 512};
+// Eight more than multiples of 16: what glibc's malloc has room for beside its own word.
+inline constexpr unsigned short kBlockClassSize[kBlockClasses] = {40,  56,  72,  104,
+                                                                  136, 200, 264, 520};
+inline constexpr unsigned char kBlockClassOf[] = {0, 0, 0, 1, 2, 3, 3, 4, 4,
+                                                  5, 5, 5, 5, 6, 6, 6, 6};  // by (size + 7) / 16
 }  // namespace detail
 
 // The size class of a request of 1 to kLargestBlock bytes.
 constexpr std::size_t block_class(std::size_t size) {
-  return size <= 256 ? detail::kBlockClassOf[(size - 1) / 16] : 7;
+  return size <= 264 ? detail::kBlockClassOf[(size + 7) / 16] : 7;
 }
 constexpr std::size_t block_class_size(std::size_t cls) { return detail::kBlockClassSize[cls]; }
 

@@ -148,26 +148,31 @@ void Worker::crowded(Actor* a, std::int64_t held) {
 
 // First in, first out over `ready` and `pinned` together. Fresh actors take turns with them, as
 // many at a time as there are for each of the others: neither starves the other, and a crowd of
-// fresh ones is not kept waiting by a single spawner.
+// fresh ones is not kept waiting by a single spawner. Of the fresh ones the newest goes first, but
+// now and then the oldest, over which others may be spawned for ever.
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
-    const bool no_others = ready.empty() && pinned.empty();
-    if (no_others || fresh_turns > 0) {
-      fresh_turns = no_others ? 1 : fresh_turns - 1;
-      a = fresh.pop();
-      irregular = fresh.size() != 0 || !pinned.empty();
+    const std::size_t others = ready.size() + pinned.size();
+    if (others == 0) {
+      fresh_turns = 1;
+    } else if (new_round) {
+      const std::size_t waiting = fresh.size();
+      fresh_turns = waiting > others ? waiting / others : 1;
+      if (++rounds % kOldestTurn == 0) a = fresh.steal();
     }
-    if (!a) {
+    new_round = false;
+    if (!a && fresh_turns > 0) a = fresh.pop();
+    if (a) {
+      if (others != 0) --fresh_turns;
+    } else {
+      new_round = true;
       if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value)))
         a = pinned.pop();
       if (!a) a = ready.pop();
       if (!a) a = pinned.pop();
-      if (!a) a = fresh.pop();
-      const std::size_t others = ready.size() + pinned.size() + 1, waiting = fresh.size();
-      fresh_turns = waiting > others ? waiting / others : 1;
-      irregular = waiting != 0 || !pinned.empty();
     }
+    irregular = fresh.size() != 0 || !pinned.empty();
     if (!a) return nullptr;
     if (a->stack || prepare(a)) [[likely]]
       return a;

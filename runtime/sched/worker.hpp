@@ -117,6 +117,8 @@ class alignas(kCacheLine) Worker {
   FreshDeque fresh;
   bool irregular = false;       // something may be in `fresh` or `pinned`
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
+  bool new_round = false;       // one of the others has just gone
+  std::uint32_t rounds = 0;
   After after = After::nothing;
   Actor* after_actor = nullptr;
   Stack dead_stack{};
@@ -144,6 +146,7 @@ class alignas(kCacheLine) Worker {
 
   static constexpr std::uint32_t kMaxTicks = 61;
   static constexpr std::int64_t kCrowd = FreshDeque::kSize / 2;
+  static constexpr std::uint32_t kOldestTurn = 16;  // rounds
 
  private:
   friend class Hibernation;  // publishes the waits of the actors that it takes

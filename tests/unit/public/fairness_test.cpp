@@ -1,0 +1,171 @@
+// Fairness, measured in turns: how many turns others get between two of one actor's. Nothing here
+// depends on the clock but the patience of a test that has failed.
+
+#include "tests/unit/public/support.hpp"
+
+#include <smarm/smarm.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+namespace {
+
+using namespace test;
+
+// Counts turns of all actors, and for one the longest gap between two of its own.
+class Turns {
+ public:
+  explicit Turns(std::size_t actors) : last_(actors), gap_(actors), own_(actors) {}
+  void take(std::size_t who) {
+    ++all_;
+    if (own_[who]++ > 0) gap_[who] = std::max(gap_[who], all_ - last_[who]);
+    last_[who] = all_;
+  }
+  long longest_gap() const { return *std::max_element(gap_.begin(), gap_.end()); }
+  long fewest() const { return *std::min_element(own_.begin(), own_.end()); }
+  long all() const { return all_; }
+
+ private:
+  long all_ = 0;
+  std::vector<long> last_, gap_, own_;
+};
+
+TEST_SUITE("fairness") {
+  TEST_CASE("actors that yield take turns in order, however many there are") {
+    // 200 fit into the ring of a worker, 1000 do not.
+    for (const std::size_t actors : {std::size_t{2}, std::size_t{200}, std::size_t{1000}}) {
+      CAPTURE(actors);
+      run_at(1, [actors] {
+        Turns turns(actors);
+        std::vector<smarm::JoinHandle> all;
+        for (std::size_t who = 0; who < actors; ++who) {
+          all.push_back(smarm::spawn([&turns, who] {
+            for (int i = 0; i < 50; ++i) turns.take(who), smarm::yield_now();
+          }));
+        }
+        smarm::join_all(all);
+        CHECK(turns.fewest() == 50);
+        // Once all have started, everybody else has one turn between two of one's own; while they
+        // start, fresh ones and old ones alternate.
+        CHECK(turns.longest_gap() <= static_cast<long>(2 * actors));
+      });
+    }
+  }
+
+  TEST_CASE("a pair that talks all the time does not keep the others waiting") {
+    run_at(1, [] {
+      constexpr std::size_t kYielders = 10;
+      Turns turns(kYielders + 2);
+      bool over = false;
+      auto [tx1, rx1] = smarm::channel<int>();
+      auto [tx2, rx2] = smarm::channel<int>();
+      auto ping = smarm::spawn([&, tx = std::move(tx1), rx = std::move(rx2)]() mutable {
+        while (!over) {
+          turns.take(kYielders);
+          (void)tx.send(1);
+          (void)rx.recv();
+        }
+      });
+      auto pong = smarm::spawn([&, tx = std::move(tx2), rx = std::move(rx1)]() mutable {
+        while (rx.recv()) {
+          turns.take(kYielders + 1);
+          (void)tx.send(1);
+        }
+      });
+      std::vector<smarm::JoinHandle> others;
+      for (std::size_t who = 0; who < kYielders; ++who) {
+        others.push_back(smarm::spawn([&turns, who] {
+          for (int i = 0; i < 500; ++i) turns.take(who), smarm::yield_now();
+        }));
+      }
+      smarm::join_all(others);
+      over = true;
+      smarm::join_all(ping, pong);
+      CHECK(turns.fewest() >= 240);  // the pair, too: each waits for the other every second round
+      CHECK(turns.longest_gap() <= static_cast<long>(3 * (kYielders + 2)));
+    });
+  }
+
+  TEST_CASE("actors that spawn without end starve neither those that yield nor each other") {
+    run_at(1, [] {
+      Turns turns(4);
+      bool over = false;
+      std::vector<smarm::JoinHandle> spawners;
+      for (std::size_t who = 0; who < 2; ++who) {
+        spawners.push_back(smarm::spawn([&, who] {
+          while (!over) {
+            turns.take(who);
+            for (int i = 0; i < 300; ++i) (void)smarm::spawn([] {});
+            smarm::yield_now();
+          }
+        }));
+      }
+      auto yielder = smarm::spawn([&turns] {
+        for (int i = 0; i < 200; ++i) turns.take(2), smarm::yield_now();
+      });
+      auto sleeper = smarm::spawn([&turns] {
+        for (int i = 0; i < 20; ++i) turns.take(3), smarm::sleep(std::chrono::microseconds(1));
+      });
+      smarm::join_all(yielder, sleeper);
+      over = true;
+      smarm::join_all(spawners);
+      CHECK(turns.fewest() >= 20);
+    });
+  }
+
+  TEST_CASE("a chain in which each actor spawns the next does not starve one that yields") {
+    run_at(1, [] {
+      bool over = false;
+      long links = 0;
+      struct Chain {
+        bool& over;
+        long& links;
+        void operator()() const {
+          ++links;
+          if (!over) (void)smarm::spawn(Chain{over, links});
+        }
+      };
+      (void)smarm::spawn(Chain{over, links});
+      long longest = 0;
+      for (int i = 0; i < 1000; ++i) {
+        const long before = links;
+        smarm::yield_now();
+        longest = std::max(longest, links - before);
+      }
+      over = true;
+      CHECK(links > 100);
+      CHECK(longest <= 4);
+    });
+  }
+
+  TEST_CASE("with several workers nobody is forgotten") {
+    for (const unsigned workers : {2u, 4u}) {
+      CAPTURE(workers);
+      run_at(workers, [] {
+        constexpr long kTurns = 1000;
+        constexpr std::size_t kActors = 64;
+        std::atomic<long> all{0};
+        std::atomic<std::size_t> there{0};
+        std::vector<smarm::JoinHandle> actors;
+        for (std::size_t i = 0; i < kActors; ++i) {
+          actors.push_back(smarm::spawn([&] {
+            for (long turn = 0; turn < kTurns; ++turn) all.fetch_add(1), smarm::yield_now();
+            there.fetch_add(1);
+            // Goes on until the slowest is there.
+            while (there.load() < kActors) all.fetch_add(1), smarm::yield_now();
+          }));
+        }
+        smarm::join_all(actors);
+        // A worker that loses its CPU to another process keeps its actors waiting meanwhile: what
+        // is bounded is how far the others may get.
+        CHECK(all.load() <= 40 * kTurns * static_cast<long>(kActors));
+      });
+    }
+  }
+}
+
+}  // namespace
