@@ -10,8 +10,8 @@
 // value 0.3 (Zen 5). Storing MXCSR is 2.8 of the 5.8 ns that a switch takes; nothing tells cheaper whether an actor has changed it.
 //
 // How a switch ends is chosen for the return-address predictor, which pairs every `ret` with a `call` whatever stack they run on:
-//   - to a suspended flow by `ret`: ours all leave through the one call in Worker::leave, so the address is the predicted one, and so are the returns that follow
-//     when both wait in the same function. `pop; jmp` would leave one entry too many and make every one of them miss: 40 ns a yield against 15.
+//   - to a suspended flow by `ret`: actors that wait in the same function leave and come back through the same call, so the address is the predicted one, and so are
+//     the returns that follow. `pop; jmp` would leave one entry too many and make every one of them miss: 40 ns a yield against 15.
 //   - to a fresh stack by `jmp`: the call that left stays predicted. When the new flow ends it goes on by `ret` in smarm_stack_start, its own calls and returns
 //     being balanced by then: a spawn and a join miss nothing. (With `ret` to the start and a jump at the end the joiner's five returns all missed.)
 

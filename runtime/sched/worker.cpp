@@ -9,6 +9,8 @@
 #include "runtime/sched/timers.hpp"
 #include "runtime/trace/ring.hpp"
 
+#include <sys/prctl.h>
+
 #include <mutex>
 #include <utility>
 
@@ -39,7 +41,26 @@ Worker::~Worker() {
   Exclusive::release(exclusive);
 }
 
+namespace {
+
+// The kernel may be 50 us late with a wake-up, to save energy, unless a thread asks it not to.
+class PunctualTimers {
+ public:
+  PunctualTimers() : before_(::prctl(PR_GET_TIMERSLACK)) { ::prctl(PR_SET_TIMERSLACK, 1UL); }
+  ~PunctualTimers() {
+    if (before_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(before_));
+  }
+  PunctualTimers(const PunctualTimers&) = delete;
+  PunctualTimers& operator=(const PunctualTimers&) = delete;
+
+ private:
+  const int before_;  // nanoseconds, of this thread
+};
+
+}  // namespace
+
 void Worker::run() {
+  const PunctualTimers timers;
   const SignalStack signals(runtime.hibernation().on());
   adopt_thread(scheduler);
   eh = thread_eh_state();

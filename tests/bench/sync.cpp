@@ -52,7 +52,7 @@ const Register pingpongs({.name = "pingpong",
                           .peers = true});
 
 Values ring(unsigned workers) {
-  constexpr int actors = 1'000, rounds = 300;
+  constexpr int actors = 1'000, rounds = 1'000;
   return in_runtime(workers, [] {
     std::vector<smarm::Sender<int>> to;
     std::vector<smarm::Receiver<int>> from;

@@ -32,7 +32,7 @@ std::vector<double> pingpong() {
 }
 
 std::vector<double> ring() {
-  constexpr int actors = 1'000, rounds = 300;
+  constexpr int actors = 1'000, rounds = 1'000;
   std::vector<std::unique_ptr<Numbers>> to;
   for (int i = 0; i < actors; ++i) to.push_back(std::make_unique<Numbers>(2));
   std::vector<fibers::fiber> all;

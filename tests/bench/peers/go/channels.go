@@ -30,7 +30,7 @@ func pingpong() []float64 {
 }
 
 func ring() []float64 {
-	const actors, rounds = 1_000, 300
+	const actors, rounds = 1_000, 1_000
 	to := make([]chan int, actors)
 	for i := range to {
 		to[i] = make(chan int, 1)

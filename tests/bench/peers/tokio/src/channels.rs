@@ -29,7 +29,7 @@ pub async fn pingpong() -> Values {
 
 pub async fn ring() -> Values {
     const ACTORS: usize = 1_000;
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 1_000;
     let (to, from): (Vec<_>, Vec<_>) = (0..ACTORS).map(|_| unbounded_channel::<i32>()).unzip();
     let mut all = Vec::new();
     for (i, mut rx) in from.into_iter().enumerate() {
