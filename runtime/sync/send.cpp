@@ -1,0 +1,88 @@
+// Messages, and the sending of them.
+
+#include "runtime/sync/channel_queue.hpp"
+
+#include <new>
+
+namespace smarm {
+
+void* alloc_message(std::size_t size) {
+  const std::size_t whole = sizeof(Message) + size;
+  Message* m;
+  if (whole <= kLargestBlock) [[likely]] {
+    const std::size_t cls = block_class(whole);
+    void* memory = alloc_block_of(current_worker(), cls);
+    if (!memory) return nullptr;
+    m = new (memory) Message;
+    m->cls = static_cast<std::uint8_t>(cls);
+  } else {
+    void* memory = whole < size ? nullptr : raw_block_alloc(whole);
+    if (!memory) return nullptr;
+    m = new (memory) Message;
+    m->cls = Message::kLarge;
+  }
+  return m->payload();
+}
+
+void free_message(void* payload) { recycle(current_worker(), Message::of(payload)); }
+
+namespace {
+
+// The channel is another worker's alone, bounded, or without a receiver.
+[[gnu::noinline]] int send_slowly(smarm_channel& c, void* payload) {
+  share(c);
+  if (c.places) {
+    if (int status = take_place(c)) return status;
+  }
+  if (c.receiver_gone.load(std::memory_order_acquire)) {
+    if (c.places) give_place(*c.places);
+    return SMARM_E_CLOSED;
+  }
+  push(c, Message::of(payload));
+  wake_waiter(c);
+  return SMARM_OK;
+}
+
+[[gnu::noinline]] int wake_receiver(smarm_channel& c, Worker* w, std::uint64_t waiter) {
+  const Ticket ticket = Ticket::unpack(waiter);
+  if (w && &w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
+    // Used up already: out of the way of the senders to come. By exchange, for the receiver may be
+    // waiting anew.
+    if (!w->wake(ticket)) c.waiter.compare_exchange_strong(waiter, 0, std::memory_order_relaxed);
+  } else {
+    wake(ticket);
+  }
+  return SMARM_OK;
+}
+
+}  // namespace
+
+int send_message(smarm_channel& c, void* payload) {
+  Worker* w = current_worker();
+  Exclusive* const mine = w ? w->exclusive : nullptr;
+  if (!c.ownership.enter(mine, &c)) {
+    if (!c.ownership.is_shared() || c.places || c.receiver_gone.load(std::memory_order_acquire))
+        [[unlikely]]
+      return send_slowly(c, payload);
+    push(c, Message::of(payload));
+    const std::uint64_t waiter = c.waiter.load(std::memory_order_seq_cst);
+    return waiter ? wake_receiver(c, w, waiter) : SMARM_OK;
+  }
+  if (c.receiver_gone.load(std::memory_order_relaxed)) [[unlikely]] {
+    Ownership::leave(mine);
+    return SMARM_E_CLOSED;
+  }
+  Message* m = Message::of(payload);
+  m->next.store(nullptr, std::memory_order_relaxed);
+  c.sent.store(c.sent.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  Message* previous = c.tail.load(std::memory_order_relaxed);
+  c.tail.store(m, std::memory_order_relaxed);
+  previous->next.store(m, std::memory_order_relaxed);
+  const std::uint64_t ticket = c.waiter.load(std::memory_order_relaxed);
+  Ownership::leave(mine);
+  // A receiver elsewhere would have shared the channel.
+  if (ticket) w->wake_alone(Ticket::unpack(ticket));
+  return SMARM_OK;
+}
+
+}  // namespace smarm
