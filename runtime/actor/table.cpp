@@ -64,7 +64,8 @@ Actor* ActorTable::chunk_of(std::uint32_t index) {
   char* end = start + 2 * kBytes;
   if (aligned + kBytes != end)
     ::munmap(aligned + kBytes, static_cast<std::size_t>(end - aligned - kBytes));
-  if (index != 0) ::madvise(aligned, kBytes, MADV_HUGEPAGE);  // refused: as good, only slower
+  // Refused by kernels without huge pages: as good, only slower.
+  ::madvise(aligned, kBytes, index == 0 ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 #if SMARM_ASAN
   __lsan_register_root_region(aligned, kBytes);
 #endif
