@@ -244,11 +244,12 @@ bool vanish(const Range& range, GuardKind guards) {
   return true;
 }
 
-// Undoes what was done to the access of a slot that keeps its content.
-void open_again(const StackToFreeze& s, GuardKind guards) {
-  if (guards == GuardKind::protect)
+// Undoes what was done to the access of a run that keeps its content.
+void open_again(std::span<const StackToFreeze> run, const Range& range, GuardKind guards) {
+  SMARM_ASSERT(range.protect(PROT_READ | PROT_WRITE));
+  if (guards == GuardKind::install) return;
+  for (const StackToFreeze& s : run)
     SMARM_ASSERT((Range{s.stack.base, s.stack.bottom()}.protect(PROT_NONE)));
-  SMARM_ASSERT(range_of(s.stack, s.sp).protect(PROT_READ | PROT_WRITE));
 }
 
 void pause_briefly(int& turns) {
@@ -366,11 +367,9 @@ void freeze_run(StackSlab& slab, std::span<StackToFreeze> run) {
     done = done && s.frozen;
   }
   done = done && vanish(range, slab.guards());
+  if (!done) open_again(run, range, slab.guards());
   for (StackToFreeze& s : run) {
-    if (!done) {
-      std::free(std::exchange(s.frozen, nullptr));
-      open_again(s, slab.guards());
-    }
+    if (!done) std::free(std::exchange(s.frozen, nullptr));
     slab.word(s.stack.base)
         ->store(reinterpret_cast<std::uintptr_t>(s.frozen), std::memory_order_release);
   }

@@ -48,4 +48,9 @@ void put_no_pages() noexcept;
 // Records that exist now, of the whole process.
 std::size_t frozen_stacks() noexcept;
 
+// Before a system call gets the buffer. Free while nothing hibernates.
+inline void thaw_buffer(const void* buffer) noexcept {
+  if (buffer && frozen_stacks() != 0) thaw_frozen_at(buffer);
+}
+
 }  // namespace smarm

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <utility>
 
 namespace smarm {
 
@@ -65,14 +66,16 @@ std::int64_t left(std::uint64_t deadline) {
   return deadline > now ? static_cast<std::int64_t>(deadline - now) : 0;
 }
 
-// The kernel does not thaw a stack that hibernates: a buffer there is a fault, which is mended
-// once.
+// The kernel does not thaw a stack that hibernates. A buffer there is thawed first, since what a
+// datagram or an eventfd gives is gone after an attempt that failed; frozen in between it is a
+// fault, which is mended once.
 template <class F>
 int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, std::size_t& done,
               F attempt) {
   std::uint64_t deadline = 0;
-  bool thawed = false;
-  for (bool first = true;; first = false) {
+  bool has_deadline = false, thawed = false;
+  thaw_buffer(buffer);
+  for (;;) {
     const ssize_t n = attempt();
     if (n >= 0) {
       done = static_cast<std::size_t>(n);
@@ -84,7 +87,7 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, 
       continue;
     }
     if (n != -EAGAIN) return static_cast<int>(-n);
-    if (first)
+    if (!std::exchange(has_deadline, true))
       deadline = timeout_ns < 0
                      ? kNever
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);

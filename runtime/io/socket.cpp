@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <new>
+#include <utility>
 
 namespace smarm {
 
@@ -72,8 +73,8 @@ ssize_t result(ssize_t n) { return n >= 0 ? n : -errno; }
 }
 
 // Waits on EAGAIN, in the order: forget old edges, try, sleep until a new one. Any other outcome
-// says nothing of what is left: the edge is put back, for those who wait too. The kernel does not
-// thaw a stack that hibernates: a buffer there is a fault, which is mended once.
+// says nothing of what is left: the edge is put back, for those who wait too. A buffer on a stack
+// that hibernates: as in raw.cpp.
 template <class F>
 int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, const void* buffer, ssize_t& n,
           F attempt) {
@@ -81,8 +82,9 @@ int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, const void* buf
   InUse in_use(s);
   EpollPoller& poller = poller_of(current_worker()->runtime);
   std::uint64_t deadline = 0;
-  bool thawed = false;
-  for (bool first = true;; first = false) {
+  bool has_deadline = false, thawed = false;
+  thaw_buffer(buffer);
+  for (;;) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
     poller.clear_ready(s.fd, d);
     n = attempt();
@@ -95,7 +97,7 @@ int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, const void* buf
       }
       return n >= 0 ? 0 : static_cast<int>(-n);
     }
-    if (first) deadline = deadline_of(timeout_ns);
+    if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
     if (int status = poller.wait_socket(s.fd, s.generation, d, deadline)) return status;
   }
 }

@@ -141,10 +141,8 @@ void Hibernation::freeze(Worker& w, std::size_t taken) {
   for (const Taken& t : std::span(taken_).first(taken)) {
     Actor& a = *t.actor;
     // Not one that was frozen in this wait already, nor one that waits inside a generator's body,
-    // on that stack; nor the stack that this runs on: in a runtime of one worker its actor has
-    // published its wait.
-    if (a.stack && !a.dying && lies_in(a.stack, a.context.sp) &&
-        !lies_in(a.stack, __builtin_frame_address(0)))
+    // on that stack; nor the one on whose stack this runs.
+    if (a.stack && !a.dying && &a != w.leaving && lies_in(a.stack, a.context.sp))
       stacks_[n++] = {a.stack, a.context.sp, stack_start(a), &a, nullptr};
   }
   freeze_stacks(std::span(stacks_).first(n));

@@ -200,7 +200,9 @@ bool RuntimeCore::work_elsewhere(const Worker& w) const {
 
 // Sleeps. True: woken by another worker, which counts this one as searching.
 bool RuntimeCore::idle(Worker& w) {
-  if (hibernation_.look_while_idle(w)) return false;
+  // Also when it has queued an actor that was woken while its stack was frozen: here, where nobody
+  // else looks for one alone.
+  if (hibernation_.look_while_idle(w) || w.has_local_work()) return false;
   const std::uint64_t began = clock_.now_ns();
   w.in_poller = !poller_taken_.exchange(true, std::memory_order_acquire);
   const bool took_over = w.in_poller && w.deputy;

@@ -122,8 +122,8 @@ void Worker::publish_park(Actor* a) {
   std::uint64_t word = a->word.load(std::memory_order_relaxed);
   for (;;) {
     const bool stay = word & (kToken | kKill);
-    const std::uint64_t next =
-        stay ? word & ~(kToken | kWoken) : with_state(word & ~kWoken, ActorState::parked);
+    const std::uint64_t next = stay ? next_wait(word) & ~(kToken | kWoken)
+                                    : with_state(word & ~kWoken, ActorState::parked);
     if (solo) {
       a->word.store(next, std::memory_order_relaxed);
     } else if (!a->word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
@@ -157,8 +157,9 @@ void Worker::crowded(Actor* a, std::int64_t held) {
 }
 
 [[gnu::noinline]] Actor* Worker::pick_slowly() {
-  current = nullptr;  // what runs below runs for nobody
+  leaving = std::exchange(current, nullptr);  // what runs below runs for nobody
   if (ticks_left == 0) maintain();
+  leaving = nullptr;
   return pick_among_all();
 }
 

@@ -107,6 +107,8 @@ class alignas(kCacheLine) Worker {
   const bool solo;
   const std::uint8_t stack_class;  // of actors that do not ask for another
   Actor* current = nullptr;
+  Actor* leaving = nullptr;  // during maintain(): the actor of a solo runtime that runs it on its
+                             // way out, its wait published and its stack in use
   std::uint32_t in_runtime = 0;
   std::uint32_t ticks_left = kMaxTicks;
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet

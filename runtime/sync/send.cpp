@@ -46,9 +46,10 @@ namespace {
 [[gnu::noinline]] int wake_receiver(smarm_channel& c, Worker* w, std::uint64_t waiter) {
   const Ticket ticket = Ticket::unpack(waiter);
   if (w && &w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
-    // Used up already: out of the way of the senders to come. By exchange, for the receiver may be
-    // waiting anew.
-    if (!w->wake(ticket)) c.waiter.compare_exchange_strong(waiter, 0, std::memory_order_relaxed);
+    // Used up: out of the way of the senders to come. By exchange, for the receiver may be waiting
+    // anew, with another number.
+    if (!w->wake(ticket) && !ticket.valid_in(ticket.actor().word.load(std::memory_order_relaxed)))
+      c.waiter.compare_exchange_strong(waiter, 0, std::memory_order_relaxed);
   } else {
     wake(ticket);
   }

@@ -1,6 +1,9 @@
 // Hibernation: what an actor finds when it wakes, and what others find who reach into its stack.
 #include "tests/unit/public/io_support.hpp"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <cfenv>
 #include <cstdint>
 #include <numeric>
@@ -325,6 +328,25 @@ TEST_SUITE("public hibernation") {
         CHECK(parent.join());
       });
     }
+  }
+
+  TEST_CASE("what is gone after one attempt to read it arrives on a frozen stack all the same") {
+    with_hibernation([] {
+      const int counter = ::eventfd(5, EFD_NONBLOCK | EFD_CLOEXEC);
+      REQUIRE(counter >= 0);
+      std::atomic<char*> where{nullptr};
+      auto parent = smarm::spawn([&where] {
+        alignas(8) char buffer[8] = {};
+        where = buffer;
+        smarm::park_current();
+        CHECK(buffer[0] == 5);
+      });
+      CHECK(yield_until_frozen(1));
+      CHECK(smarm::read(counter, {where.load(), 8}, 1s) == 8u);
+      smarm::unpark(parent.pid());
+      CHECK(parent.join());
+      ::close(counter);
+    });
   }
 
   TEST_CASE("a stream of the RAII types takes one too") {
