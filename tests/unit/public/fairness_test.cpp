@@ -117,7 +117,7 @@ TEST_SUITE("fairness") {
       smarm::join_all(yielder, sleeper);
       over = true;
       smarm::join_all(spawners);
-      CHECK(turns.fewest() >= 20);
+      CHECK(turns.fewest() >= 3);  // a spawner's turn is a whole crowd, in several slices
     });
   }
 
