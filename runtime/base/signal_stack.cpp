@@ -10,8 +10,8 @@ namespace {
 constexpr std::size_t kSize = 64 * 1024;  // AVX-512 registers take 3 KiB, a sanitizer's frames more
 }
 
-SignalStack::SignalStack(bool needed) {
-  if (!needed || ::sigaltstack(nullptr, &before_) != 0) return;
+SignalStack::SignalStack() {
+  if (::sigaltstack(nullptr, &before_) != 0) return;
   if (!(before_.ss_flags & SS_DISABLE) && before_.ss_size >= kSize) return;
   void* memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

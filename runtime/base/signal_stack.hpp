@@ -7,10 +7,10 @@
 namespace smarm {
 
 // For the calling thread, from construction to destruction, which are on the same thread. Nothing
-// when the thread has a large one already, or when `needed` is false.
+// when the thread has a large one already.
 class SignalStack {
  public:
-  explicit SignalStack(bool needed);
+  SignalStack();
   ~SignalStack();
   SignalStack(const SignalStack&) = delete;
   SignalStack& operator=(const SignalStack&) = delete;

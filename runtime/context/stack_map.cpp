@@ -40,7 +40,10 @@ StackSlab* map_stacks(char* base, std::size_t bytes, std::uint8_t cls, GuardKind
   const auto first = reinterpret_cast<std::uintptr_t>(base);
   if (first >> kAddressBits) return nullptr;
   auto* slab = new (std::nothrow) StackSlab(base, bytes, cls, guards);
-  if (!slab) return nullptr;
+  if (!slab || !slab->made()) {
+    delete slab;
+    return nullptr;
+  }
   for (std::size_t cell = cell_of(first); cell <= cell_of(first + bytes - 1); ++cell) {
     auto* entry = new (std::nothrow) Entry{slab, cells[cell].load(std::memory_order_relaxed)};
     if (!entry) return slab;  // found in the cells before this one

@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <new>
 
 namespace smarm {
 
@@ -19,7 +21,11 @@ namespace smarm {
 class StackSlab {
  public:
   StackSlab(char* base, std::size_t bytes, std::uint8_t cls, GuardKind guards)
-      : base_(base), bytes_(bytes), cls_(cls), guards_(guards) {}
+      : base_(base),
+        bytes_(bytes),
+        cls_(cls),
+        guards_(guards),
+        torn_(new(std::nothrow) std::atomic<std::uintptr_t>[bytes >> shift()]()) {}
   StackSlab(const StackSlab&) = delete;
   StackSlab& operator=(const StackSlab&) = delete;
 
@@ -32,6 +38,11 @@ class StackSlab {
     return {base_ + (index_of(address) << shift()), cls_};
   }
   GuardKind guards() const noexcept { return guards_; }
+  // Of that slot: 0 while its guard is whole. red_zone.cpp's.
+  std::atomic<std::uintptr_t>& torn(const void* address) const noexcept {
+    return torn_[index_of(address)];
+  }
+  bool made() const noexcept { return torn_ != nullptr; }  // false: no memory
   char* base() const noexcept { return base_; }
   std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
 
@@ -61,6 +72,7 @@ class StackSlab {
   std::atomic<std::size_t> bytes_;
   const std::uint8_t cls_;
   const GuardKind guards_;
+  const std::unique_ptr<std::atomic<std::uintptr_t>[]> torn_;
   std::atomic<std::atomic<std::uintptr_t>*> words_{nullptr};
 };
 

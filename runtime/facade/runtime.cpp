@@ -32,6 +32,7 @@ void install_floors() {
   static const bool done = [] {
     install_throw_trace();
     install_terminate_handler();
+    install_fault_handlers();
     install_supervision_hook();
     return true;
   }();
@@ -56,7 +57,9 @@ bool valid(const smarm_config& c) {
          in_range("timeslice_cycles", c.timeslice_cycles, 1000, 1'000'000'000'000) &&
          in_range("stack_size", c.stack_size, 4096, std::uint64_t{1} << kMaxStackShift) &&
          in_range("blocking_threads", c.blocking_threads, 1, 4096) &&
-         in_range("io_backend", c.io_backend, 0, 1);
+         in_range("io_backend", c.io_backend, 0, 1) &&
+         in_range("on_fault", c.on_fault, SMARM_ON_FAULT_PANIC_SAFE, SMARM_ON_FAULT_ABORT) &&
+         in_range("fault_scope", c.fault_scope, SMARM_FAULTS_OF_PROGRAM, SMARM_FAULTS_OF_PLUGINS);
 }
 
 smarm_runtime* caller_runtime() {
@@ -98,10 +101,7 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
               std::min<std::size_t>(given->struct_size, sizeof config));
   if (config.workers == 0) config.workers = usable_cpus();
   if (!valid(config)) return nullptr;
-  if (config.hibernate_after_ns) {
-    if (!can_freeze_stacks()) return nullptr;
-    install_memory_fault_handler();
-  }
+  if (config.hibernate_after_ns && !can_freeze_stacks()) return nullptr;
   try {
     return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
   } catch (const std::exception& e) {

@@ -1,13 +1,20 @@
 // Where an exception was thrown: __cxa_throw is interposed, so that every throw of the program and
 // its plugins leaves its return addresses with the actor. The trampoline attaches them to the
 // panic. (What escapes an actor is seen only after the stack is unwound; a backtrace then would
-// show the trampoline.)
+// show the trampoline.) A throw without the room for its unwinding is a stack overflow instead.
+
+#include "runtime/fault/throw_trace.hpp"
 
 #include "runtime/base/assert.hpp"
+#include "runtime/fault/install.hpp"
+#include "runtime/fault/raise.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
+#include "runtime/sched/stack_room.hpp"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
+#include <signal.h>
 #include <unwind.h>
 
 #include <typeinfo>
@@ -45,14 +52,12 @@ _Unwind_Reason_Code keep_frame(_Unwind_Context* context, void* arg) {
   --w->in_runtime;
 }
 
-using ThrowFunction = void (*)(void*, std::type_info*, void (*)(void*));
+}  // namespace
 
 ThrowFunction real_throw() {
   static const auto found = reinterpret_cast<ThrowFunction>(::dlsym(RTLD_NEXT, "__cxa_throw"));
   return found;
 }
-
-}  // namespace
 
 // Linked in by the facade: an archive member that nobody names would be dropped.
 void install_throw_trace() { SMARM_ASSERT(real_throw()); }
@@ -64,6 +69,13 @@ extern "C" __attribute__((visibility("default"), noreturn)) void smarm_cxa_throw
     void* exception, std::type_info* type, void (*destructor)(void*)) asm("__cxa_throw");
 
 void smarm_cxa_throw(void* exception, std::type_info* type, void (*destructor)(void*)) {
+  // The unwinder would meet the end of the stack half-way.
+  if (!SMARM_ASAN && smarm::short_of_stack(smarm::kUnwindRoom) &&
+      smarm::current_worker()->in_runtime == 0) {
+    if (destructor) destructor(exception);
+    abi::__cxa_free_exception(exception);
+    smarm::raise_here(smarm::FaultCause::overflow, SIGSEGV, nullptr);
+  }
   smarm::record_throw();
   smarm::real_throw()(exception, type, destructor);
   __builtin_unreachable();

@@ -2,6 +2,7 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/context/red_zone.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/runtime_core.hpp"
 
@@ -78,7 +79,10 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
 Context& finish_actor(Actor& self, smarm_exit* exit) {
   Worker& w = *current_worker();
   end_actor(self, exit, w);
-  if (!self.abandoned) w.bury(self.stack, self.context);
+  if (!self.abandoned) {
+    mend_guard(self.stack);
+    w.bury(self.stack, self.context);
+  }
   self.stack = Stack{};
   self.context = Context{};
   w.current = nullptr;  // the block may be somebody else's from the next line on

@@ -61,7 +61,7 @@ class PunctualTimers {
 
 void Worker::run() {
   const PunctualTimers timers;
-  const SignalStack signals(runtime.hibernation().on());
+  const SignalStack signals;
   adopt_thread(scheduler);
   eh = thread_eh_state();
   smarm_tls_countdown =

@@ -2,6 +2,7 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/context/red_zone.hpp"
 #include "runtime/context/unwind.hpp"
 #include "runtime/sched/blocks.hpp"
 #include "runtime/sched/park.hpp"
@@ -99,6 +100,7 @@ void switch_to_body(smarm_coroutine& c) {
 void free_stack(smarm_coroutine& c) {
   if (!c.stack) return;
   Section section(current_worker());  // the pool allocates under its lock
+  mend_guard(c.stack);
   StackPool::instance().release(&c.stack, 1);
   StackPool::instance().unreserve();
   c.stack = Stack{};

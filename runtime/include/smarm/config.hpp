@@ -10,6 +10,13 @@
 
 namespace smarm {
 
+// What a SIGSEGV, SIGBUS, SIGFPE, SIGILL or abort() of an actor does.
+enum class OnFault {
+  panic_safe = SMARM_ON_FAULT_PANIC_SAFE,  // a Panic, but a wild address ends the process
+  panic = SMARM_ON_FAULT_PANIC,            // always a Panic
+  abort = SMARM_ON_FAULT_ABORT,            // always ends the process, with a report
+};
+enum class FaultScope { program = SMARM_FAULTS_OF_PROGRAM, plugins = SMARM_FAULTS_OF_PLUGINS };
 enum class IoBackend { epoll = SMARM_IO_EPOLL, io_uring = SMARM_IO_URING };
 
 class Config {
@@ -35,6 +42,14 @@ class Config {
   Config& io_backend(IoBackend b) { return raw_.io_backend = static_cast<std::uint32_t>(b), *this; }
   // The most threads that block_on_io may run at once; 64 by default.
   Config& blocking_threads(unsigned n) { return raw_.blocking_threads = n, *this; }
+
+  // Which faults end the actor and which the process; panic_safe by default. Faults of the program
+  // itself count as an actor's unless the scope is plugins.
+  Config& on_fault(OnFault what, FaultScope whose = FaultScope::program) {
+    raw_.on_fault = static_cast<std::uint16_t>(what);
+    raw_.fault_scope = static_cast<std::uint16_t>(whose);
+    return *this;
+  }
 
   // An actor that is parked for longer gives the pages of its stack back, some 4 KiB, and gets them
   // at the same address when it wakes, for some microseconds. 0, the default: never.

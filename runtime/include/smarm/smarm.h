@@ -68,6 +68,22 @@ typedef void (*smarm_entry)(void* closure, int op);
 
 enum smarm_io_backend { SMARM_IO_EPOLL = 0, SMARM_IO_URING = 1 };
 
+/* What a SIGSEGV, SIGBUS, SIGFPE, SIGILL or abort() in an actor does. A panic unwinds the actor;
+ * the rest ends the process with a report on stderr. A stack overflow is a panic in any case. */
+enum smarm_on_fault {
+  SMARM_ON_FAULT_PANIC_SAFE = 0, /* accesses to the first 64 KiB, arithmetic, SIGILL and abort()
+                                    are panics; a wild address ends the process */
+  SMARM_ON_FAULT_PANIC = 1,      /* all of them are panics */
+  SMARM_ON_FAULT_ABORT = 2       /* all of them end the process */
+};
+/* Whose code that is about. libc, the dynamic linker and the runtime are never unwound: a fault in
+ * them ends the process. */
+enum smarm_fault_scope {
+  SMARM_FAULTS_OF_PROGRAM = 0, /* the program's own and all its libraries' */
+  SMARM_FAULTS_OF_PLUGINS = 1  /* shared objects only: the program is a host, and a fault of its own
+                                  ends the process */
+};
+
 typedef struct smarm_config {
   uint32_t struct_size; /* sizeof(smarm_config) of the caller: a shorter struct leaves the rest at
                            defaults */
@@ -77,8 +93,9 @@ typedef struct smarm_config {
   uint64_t timeslice_cycles;
   uint64_t stack_size; /* bytes of a slot, guard included; rounded up to a power of two, 16 KiB to
                           64 MiB */
-  uint32_t blocking_threads; /* limit of the block_on_io pool */
-  uint32_t reserved;
+  uint32_t blocking_threads;   /* limit of the block_on_io pool */
+  uint16_t on_fault;           /* enum smarm_on_fault */
+  uint16_t fault_scope;        /* enum smarm_fault_scope */
   uint64_t hibernate_after_ns; /* actors parked longer give their stacks' pages back; 0: never */
 } smarm_config;
 

@@ -9,6 +9,7 @@
 #include <smarm/channel.hpp>    // IWYU pragma: export
 #include <smarm/config.hpp>     // IWYU pragma: export
 #include <smarm/exit.hpp>       // IWYU pragma: export
+#include <smarm/fault.hpp>      // IWYU pragma: export
 #include <smarm/generator.hpp>  // IWYU pragma: export
 #include <smarm/io.hpp>         // IWYU pragma: export
 #include <smarm/mutex.hpp>      // IWYU pragma: export

@@ -1,4 +1,4 @@
-// The handler of memory faults: what it mends and what it passes on.
+// The handler of faults: what it mends and what it passes on.
 #include "runtime/context/frozen_stack.hpp"
 #include "runtime/fault/install.hpp"
 
@@ -57,7 +57,7 @@ struct Frozen {
   Frozen& operator=(const Frozen&) = delete;
 };
 
-TEST_SUITE("memory fault") {
+TEST_SUITE("fault signals") {
   TEST_CASE("a handler that was there before gets what is none of ours") {
     CHECK(in_child([] {
             struct sigaction mine{};
@@ -66,7 +66,7 @@ TEST_SUITE("memory fault") {
               ::_exit(info->si_addr == reinterpret_cast<void*>(64) ? 42 : 1);
             };
             ::sigaction(SIGSEGV, &mine, nullptr);
-            install_memory_fault_handler();
+            install_fault_handlers();
             *wild = 1;
             return 0;
           }) == 42);
@@ -77,7 +77,7 @@ TEST_SUITE("memory fault") {
       CAPTURE(how);
       CHECK(in_child([how] {
               by_default();
-              install_memory_fault_handler();
+              install_fault_handlers();
               if (how == 0) *wild = 1;
               if (how == 1) ::raise(SIGSEGV);
               if (how == 2) {  // a jump into a stack is none that can be mended
@@ -90,7 +90,7 @@ TEST_SUITE("memory fault") {
   }
 
   TEST_CASE("a frozen stack is mended for reads and writes, whole or being thawed by another") {
-    install_memory_fault_handler();
+    install_fault_handlers();
     for (GuardKind kind : {GuardKind::automatic, GuardKind::protect}) {
       for (int round = 0; round < 200; ++round) {
         Frozen frozen(kind);
@@ -116,7 +116,7 @@ TEST_SUITE("memory fault") {
   }
 
   TEST_CASE("a forked child thaws its own copy") {
-    install_memory_fault_handler();
+    install_fault_handlers();
     for (GuardKind kind : {GuardKind::automatic, GuardKind::protect}) {
       Frozen frozen(kind);
       CHECK(in_child([&] {

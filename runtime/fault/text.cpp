@@ -1,0 +1,62 @@
+#include "runtime/fault/text.hpp"
+
+#include <dlfcn.h>
+#include <gnu/libc-version.h>
+#include <link.h>
+#include <unwind.h>
+
+extern "C" {
+extern const char smarm_text_begin[], smarm_text_end[];
+extern const char smarm_cold_text_begin[], smarm_cold_text_end[];
+void* __tls_get_addr(void*);
+}
+
+namespace smarm {
+
+namespace {
+
+struct Range {
+  std::uintptr_t begin = 0, end = 0;
+  bool holds(std::uintptr_t pc) const { return pc >= begin && pc < end; }
+};
+
+Range runtime_text, cold_runtime_text;
+Range program, libc, linker, libgcc;
+
+// The mapped image that an address is in.
+Range image_of(const void* address) {
+  dl_find_object found{};
+  if (_dl_find_object(const_cast<void*>(address), &found) != 0) return {};
+  return {reinterpret_cast<std::uintptr_t>(found.dlfo_map_start),
+          reinterpret_cast<std::uintptr_t>(found.dlfo_map_end)};
+}
+
+// In a static program they are part of it, and cannot be told apart.
+Range library_of(const void* address) {
+  const Range image = image_of(address);
+  return image.begin == program.begin ? Range{} : image;
+}
+
+Range between(const char* begin, const char* end) {
+  return {reinterpret_cast<std::uintptr_t>(begin), reinterpret_cast<std::uintptr_t>(end)};
+}
+
+}  // namespace
+
+void learn_text() {
+  runtime_text = between(smarm_text_begin, smarm_text_end);
+  cold_runtime_text = between(smarm_cold_text_begin, smarm_cold_text_end);
+  program = image_of(smarm_text_begin);
+  libc = library_of(reinterpret_cast<const void*>(&::gnu_get_libc_version));
+  linker = library_of(reinterpret_cast<const void*>(&::__tls_get_addr));
+  libgcc = library_of(reinterpret_cast<const void*>(&::_Unwind_Backtrace));
+}
+
+Text text_at(std::uintptr_t pc, bool plugins_only) noexcept {
+  if (runtime_text.holds(pc) || cold_runtime_text.holds(pc)) return Text::runtime;
+  if (libc.holds(pc) || linker.holds(pc)) return Text::host;
+  if (libgcc.holds(pc)) return Text::unwinder;
+  return plugins_only && program.holds(pc) ? Text::host : Text::user;
+}
+
+}  // namespace smarm

@@ -1,0 +1,20 @@
+// Whose code an address is in: what a fault there means depends on it.
+#pragma once
+
+#include <cstdint>
+
+namespace smarm {
+
+enum class Text : std::uint8_t {
+  user,      // plugins, and in an embedding program its own code: may be unwound at any instruction
+  unwinder,  // libgcc: it holds nothing, but cannot unwind itself
+  runtime,   // may be in the middle of anything
+  host,      // libc, the dynamic linker: may hold locks
+};
+
+// Before the first fault can come: finds the libraries.
+void learn_text();
+// Async-signal-safe. plugins_only: the program itself is the host's.
+Text text_at(std::uintptr_t pc, bool plugins_only) noexcept;
+
+}  // namespace smarm
