@@ -49,7 +49,7 @@ struct RuntimeConfig {
   std::uint32_t async_preempt_ms = 10;   // 0: off; not yet in use
   std::uint32_t hibernate_after_ms = 0;  // 0: never
   std::uint32_t blocking_threads = 64;
-  OnFault on_fault = OnFault::panic_safe;  // not yet in use
+  OnFault on_fault = OnFault::panic_safe;
   std::uint32_t shutdown_ms = 10'000;
   bool operator==(const RuntimeConfig&) const = default;
 };

@@ -70,7 +70,7 @@ const std::vector<Key>& table() {
       {"/runtime/blocking_threads", Integer{1, 4'096}, kRestart,
        "The most threads that `block_on_io` may use at once.", "64", "",
        get_runtime<&R::blocking_threads>, set_runtime<&R::blocking_threads>},
-      {"/runtime/on_fault", Choice{kOnFaults}, kNotYet,
+      {"/runtime/on_fault", Choice{kOnFaults}, kRestart,
        "What a fault in plugin code does. `panic_safe`: null pointers, arithmetic, illegal "
        "instructions and abort() panic the actor, a wild address ends "
        "the daemon. `panic`: all of them panic. `abort`: all of them end the daemon.",

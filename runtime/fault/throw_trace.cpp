@@ -70,8 +70,7 @@ extern "C" __attribute__((visibility("default"), noreturn)) void smarm_cxa_throw
 
 void smarm_cxa_throw(void* exception, std::type_info* type, void (*destructor)(void*)) {
   // The unwinder would meet the end of the stack half-way.
-  if (!SMARM_ASAN && smarm::short_of_stack(smarm::kUnwindRoom) &&
-      smarm::current_worker()->in_runtime == 0) {
+  if (!SMARM_ASAN && smarm::short_of_stack(smarm::kUnwindRoom)) {
     if (destructor) destructor(exception);
     abi::__cxa_free_exception(exception);
     smarm::raise_here(smarm::FaultCause::overflow, SIGSEGV, nullptr);

@@ -7,7 +7,7 @@ void (*raise_overflow)() = nullptr;
 }
 
 void out_of_stack() {
-  if (raise_overflow && current_worker()->in_runtime == 0) raise_overflow();
+  if (raise_overflow) raise_overflow();
 }
 
 void set_out_of_stack(void (*raise)()) { raise_overflow = raise; }

@@ -12,20 +12,22 @@ namespace smarm {
 
 inline constexpr std::ptrdiff_t kLeastRoom = 2048;
 
-// Whether less is left on the current actor's own stack; false on any other. (In its red zone the
-// difference is negative: an unwinding that allocates has all that is left.)
+// Whether less is left on the current actor's own stack; false on any other, and in a section of
+// the runtime. (In its red zone the difference is negative: an unwinding that allocates has all
+// that is left.)
 inline bool short_of_stack(std::ptrdiff_t room = kLeastRoom) noexcept {
   const Worker* w = current_worker();
   if (!w) return false;
   const Actor* a = w->current;
   if (!a) return false;
   const auto* here = static_cast<const char*>(__builtin_frame_address(0));
-  return static_cast<std::size_t>(here - a->stack.bottom()) < static_cast<std::size_t>(room);
+  return static_cast<std::size_t>(here - a->stack.bottom()) < static_cast<std::size_t>(room) &&
+         w->in_runtime == 0;
 }
 
-// Does not come back when the caller may be unwound.
+// For who is short: does not come back, unless nothing was set.
 [[gnu::noinline, gnu::cold]] void out_of_stack();
-// What out_of_stack calls then; nullptr: nothing. Before the first runtime is made.
+// What it calls. Before the first runtime is made.
 void set_out_of_stack(void (*raise)());
 
 }  // namespace smarm
