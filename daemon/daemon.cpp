@@ -89,6 +89,7 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .stack_size(std::size_t{c.stack_kib} * 1024)
       .io_backend(c.io_backend)
       .blocking_threads(c.blocking_threads)
+      .on_fault(c.on_fault, smarm::FaultScope::plugins)
       .hibernate_after(std::chrono::milliseconds(c.hibernate_after_ms));
 }
 

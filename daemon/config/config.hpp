@@ -34,7 +34,7 @@
 
 namespace smarmd {
 
-enum class OnFault { panic_safe, panic, abort };
+using smarm::OnFault;
 enum class LogFormat { automatic, text, json, journald };  // automatic is written "auto"
 enum class RestartType { permanent, transient, temporary };
 

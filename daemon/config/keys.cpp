@@ -73,7 +73,8 @@ const std::vector<Key>& table() {
       {"/runtime/on_fault", Choice{kOnFaults}, kRestart,
        "What a fault in plugin code does. `panic_safe`: null pointers, arithmetic, illegal "
        "instructions and abort() panic the actor, a wild address ends "
-       "the daemon. `panic`: all of them panic. `abort`: all of them end the daemon.",
+       "the daemon. `panic`: all of them panic. `abort`: all of them end the daemon. A stack "
+       "overflow panics in any case.",
        "\"panic\"", "", get_runtime<&R::on_fault>, set_runtime<&R::on_fault>},
       {"/runtime/shutdown_ms", Integer{0, kHourMs}, kRestart,
        "How long all plugins together may take to stop; then actors are unwound. 0: unwind at "

@@ -36,7 +36,7 @@ struct Stack {
 
   explicit operator bool() const { return base != nullptr; }
   std::size_t slot_size() const { return std::size_t{1} << (cls + kMinStackShift); }
-  std::size_t guard_size() const { return slot_size() / 4; }
+  std::size_t guard_size() const { return (std::size_t{1} << kMinStackShift) / 4 << cls; }
   char* bottom() const { return base + guard_size(); }
   char* top() const { return base + slot_size(); }
 };

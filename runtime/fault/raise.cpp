@@ -269,6 +269,7 @@ extern "C" FaultFrame* smarm_diverted(FaultFrame* frame) {
 
 void smarm_raise_fault(FaultFrame* frame) {
   Worker* w = current_worker();
+  SMARM_ASSERT(w->current);
   Actor& self = *w->current;
   ++w->in_runtime;  // no tick here switches, and a fault here is the runtime's
   char text[256];

@@ -141,7 +141,9 @@ void Hibernation::freeze(Worker& w, std::size_t taken) {
   for (const Taken& t : std::span(taken_).first(taken)) {
     Actor& a = *t.actor;
     // Not one that was frozen in this wait already, nor one that waits inside a generator's body,
-    // on that stack; nor the one on whose stack this runs.
+    // Not one that was frozen in this wait already, nor one that waits inside a generator's body,
+    // on that stack, or in its red zone, being unwound for an overflow; nor the one on whose stack
+    // this runs.
     if (a.stack && !a.dying && &a != w.leaving && lies_in(a.stack, a.context.sp))
       stacks_[n++] = {a.stack, a.context.sp, stack_start(a), &a, nullptr};
   }
