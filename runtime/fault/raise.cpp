@@ -66,8 +66,11 @@ void describe_place(const void* pc, char* out, std::size_t size) {
   std::free(plain);
 }
 
+// That was overflown: by its guard, or, when the guard was not met, by who is on it.
 Stack stack_of(const FaultFrame& f) {
-  return stack_at(reinterpret_cast<const void*>(f.registers[FaultFrame::rsp]));
+  const Stack stack =
+      stack_at(reinterpret_cast<const void*>(f.address ? f.address : f.registers[FaultFrame::rsp]));
+  return stack ? stack : current_actor()->stack;
 }
 
 void describe(const FaultFrame& f, char* out, std::size_t size) {
@@ -75,8 +78,7 @@ void describe(const FaultFrame& f, char* out, std::size_t size) {
   char place[192];
   switch (f.cause) {
     case FaultCause::overflow: {
-      Stack stack = stack_of(f);
-      if (!stack) stack = current_actor()->stack;
+      const Stack stack = stack_of(f);
       const auto top = reinterpret_cast<std::uint64_t>(stack.top());
       const std::uint64_t sp = f.registers[FaultFrame::rsp];
       const std::uint64_t lowest = f.address && f.address < sp ? f.address : sp;
@@ -180,7 +182,9 @@ _Unwind_Reason_Code look(_Unwind_Context* context, void* arg) {
   if (!s.reached && (ip != s.from.ip || sp != s.from.registers[FaultFrame::rsp]))
     return _URC_NO_REASON;
   s.reached = true;
-  if (s.frame_count < s.capacity) s.frames[s.frame_count++] = reinterpret_cast<void*>(ip);
+  // As if it were a return address, which is what readers take it for.
+  if (s.frame_count < s.capacity)
+    s.frames[s.frame_count++] = reinterpret_cast<void*>(ip + (exact ? 1 : 0));
   if (s.gap) {
     using enum FaultFrame::Register;
     for (int r : {rbx, rbp, r12, r13, r14, r15}) s.restart.registers[r] = _Unwind_GetGR(context, r);
@@ -209,7 +213,7 @@ Ground find_ground(const Worker& w, char* sp) noexcept {
   if (stack && sp > stack.bottom() + kUnwindRoom) return {sp};
   if (stack && sp > red_bottom(stack) + kUnwindRoom && open_red_zone(stack, red_bottom(stack)))
     return {sp};
-  return {stack || stack_at(sp + kUnwindRoom) ? static_cast<char*>(w.scheduler.sp) : nullptr, true};
+  return {static_cast<char*>(w.scheduler.sp), true};
 }
 
 namespace {
@@ -243,7 +247,6 @@ void fail_on_return(const Stack& stack, bool plugins_only) noexcept {
 void raise_here(FaultCause cause, int signal, const void* address) {
   const Ground ground =
       find_ground(*current_worker(), static_cast<char*>(__builtin_frame_address(0)));
-  SMARM_ASSERT(ground.sp);
   smarm_fault_here(cause, signal, address, ground.abandon ? ground.sp : nullptr);
 }
 

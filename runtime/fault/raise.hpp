@@ -13,7 +13,7 @@ inline constexpr std::ptrdiff_t kUnwindRoom = 7 * 1024;
 // when the stack has no room to be unwound on, onto the scheduler's, which is idle while an actor
 // runs; the actor is then abandoned. Async-signal-safe.
 struct Ground {
-  char* sp = nullptr;  // nullptr: on no stack of ours
+  char* sp = nullptr;
   bool abandon = false;
 };
 Ground find_ground(const Worker& w, char* sp) noexcept;

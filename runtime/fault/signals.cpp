@@ -103,10 +103,12 @@ Verdict judge(const Met& m) {
   const auto& config = w->runtime.config();
   const bool plugins_only = config.fault_scope == SMARM_FAULTS_OF_PLUGINS;
   const bool called = m.by_address() && m.fetching() && m.address() == m.reg(REG_RIP);
-  // The return address that a call to nowhere has pushed.
   const auto* pushed = reinterpret_cast<const std::uintptr_t*>(m.reg(REG_RSP));
-  if (called && !stack_at(pushed)) return {};
-  const Text text = text_at(called ? *pushed - 1 : m.reg(REG_RIP), plugins_only);
+  if (!stack_at(pushed)) return {};  // whose rsp is lost is not unwound
+  // Of a call to nowhere the return address is known. It need not be in the code that called: that
+  // may have jumped, as its last act. Outside a section the runtime calls nobody but user code.
+  const Text text = called ? (text_at(*pushed - 1, false) == Text::host ? Text::host : Text::user)
+                           : text_at(m.reg(REG_RIP), plugins_only);
   const Actor* self = w->in_runtime == 0 ? w->current : nullptr;
   if (const Stack stack = overflown(m, self)) {
     if (self && text == Text::user) return {Action::raise, FaultCause::overflow};
@@ -123,11 +125,14 @@ Verdict judge(const Met& m) {
   return {Action::raise, called ? FaultCause::call : FaultCause::signal};
 }
 
-// Has the handler return to the trampoline. False: there is no stack to do it on.
-bool redirect(const Met& m, FaultCause cause) {
+// Has the handler return to the trampoline.
+void redirect(const Met& m, FaultCause cause) {
   const std::uintptr_t sp = m.reg(REG_RSP);
-  const Ground ground = find_ground(*current_worker(), reinterpret_cast<char*>(sp));
-  if (!ground.sp) return false;
+  auto* const at = reinterpret_cast<char*>(sp);
+  // A frame larger than the guard has left its own stack altogether.
+  const bool astray =
+      cause == FaultCause::overflow && stack_at(at).base != stack_at(m.info.si_addr).base;
+  const Ground ground = find_ground(*current_worker(), astray ? nullptr : at);
   constexpr std::uintptr_t kRedZone = 128;  // below rsp, the ABI's: the interrupted code's own
   auto* frame = reinterpret_cast<FaultFrame*>(
       (reinterpret_cast<std::uintptr_t>(ground.sp) - kRedZone - sizeof(FaultFrame)) &
@@ -149,7 +154,6 @@ bool redirect(const Met& m, FaultCause cause) {
       static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(frame));
   m.at.uc_mcontext.gregs[REG_RIP] =
       static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(&smarm_fault_trampoline));
-  return true;
 }
 
 void end_process(const Met& m) {
@@ -187,9 +191,11 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const Met met{signal, *info, *static_cast<ucontext_t*>(context)};
   const Verdict verdict = judge(met);
-  const bool done = verdict.action == Action::repeat ||
-                    (verdict.action == Action::raise && redirect(met, verdict.cause));
-  if (!done) pass_on(met, info, context);
+  switch (verdict.action) {
+    case Action::repeat: break;
+    case Action::raise: redirect(met, verdict.cause); break;
+    case Action::pass_on: pass_on(met, info, context); break;
+  }
   errno = saved_errno;
 }
 

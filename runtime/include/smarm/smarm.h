@@ -81,7 +81,8 @@ enum smarm_on_fault {
 enum smarm_fault_scope {
   SMARM_FAULTS_OF_PROGRAM = 0, /* the program's own and all its libraries' */
   SMARM_FAULTS_OF_PLUGINS = 1  /* shared objects only: the program is a host, and a fault of its own
-                                  ends the process */
+                                  ends the process; a call of address 0, whose caller cannot be
+                                  told, is the actor's */
 };
 
 typedef struct smarm_config {
