@@ -4,7 +4,7 @@
 // Others may hold pointers into a stack that sleeps, and write through them at any moment. So it is
 // made read-only before it is packed, has no access at all while it is frozen, and gets its content
 // back before access: nobody ever sees it half-way, and no write is lost. Who touches it meanwhile
-// faults, and the handler (fault/memory_fault.cpp) asks for thaw_frozen_at.
+// faults, and the handler (fault/signals.cpp) asks for thaw_frozen_at.
 //
 // How content comes back before access: the kernel puts a filled page in the place of the guard
 // (userfaultfd, where it may be used and does that), or writes, through /proc/self/mem, into pages
