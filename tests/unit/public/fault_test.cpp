@@ -21,6 +21,12 @@ namespace {
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif
+// Nor does ThreadSanitizer let a forked child start threads.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PROCESS_CASE(name) TEST_CASE(name* doctest::skip())
+#else
+#define PROCESS_CASE(name) TEST_CASE(name)
+#endif
 
 volatile int zero = 0;
 volatile int* volatile null_pointer = nullptr;
@@ -304,7 +310,7 @@ TEST_SUITE("public fault") {
     });
   }
 
-  FAULT_CASE("a wild address ends the process with a report, or by policy the actor") {
+  PROCESS_CASE("a wild address ends the process with a report, or by policy the actor") {
     const auto wild = [] { *wild_pointer = 1; };
     check_ends_process(two(), wild, SIGSEGV,
                        {"smarm: SIGSEGV, address 0x123456789000", "\"culprit\"", "rip", "#1"});
@@ -315,7 +321,7 @@ TEST_SUITE("public fault") {
     });
   }
 
-  FAULT_CASE("a bus error under each policy") {
+  PROCESS_CASE("a bus error under each policy") {
     const auto bus = [] {
       std::FILE* empty = std::tmpfile();
       auto* p = static_cast<volatile char*>(
@@ -331,7 +337,7 @@ TEST_SUITE("public fault") {
     });
   }
 
-  FAULT_CASE("abort: every fault but an overflow ends the process") {
+  PROCESS_CASE("abort: every fault but an overflow ends the process") {
     const auto config = two().on_fault(smarm::OnFault::abort);
     for (const Fault& fault : kFaults) {
       CAPTURE(std::string(fault.what));
@@ -340,7 +346,7 @@ TEST_SUITE("public fault") {
     check_panics(kOverflows[0], config);
   }
 
-  FAULT_CASE("faults of the program itself, where only plugins' are an actor's") {
+  PROCESS_CASE("faults of the program itself, where only plugins' are an actor's") {
     const auto config = two().on_fault(smarm::OnFault::panic_safe, smarm::FaultScope::plugins);
     for (const Fault& fault : kFaults) {
       CAPTURE(std::string(fault.what));
@@ -352,7 +358,7 @@ TEST_SUITE("public fault") {
     }
   }
 
-  FAULT_CASE("a fault in libc is the process's") {
+  PROCESS_CASE("a fault in libc is the process's") {
     check_ends_process(two(),
                        [] {
                          char* volatile to = nullptr;
@@ -361,14 +367,14 @@ TEST_SUITE("public fault") {
                        SIGSEGV, {"smarm: SIGSEGV, address 0x0", "libc.so"});
   }
 
-  FAULT_CASE("a fault on another thread is the process's, reported and by its signal") {
+  PROCESS_CASE("a fault on another thread is the process's, reported and by its signal") {
     check_ends_process(two(),
                        [] { (void)smarm::block_on_io([]() -> int { return *null_pointer; }); },
                        SIGSEGV, {"smarm: SIGSEGV, address 0x0", "no worker"});
     check_ends_process(two(), [] { std::thread([] { std::abort(); }).join(); }, SIGABRT, {});
   }
 
-  FAULT_CASE("an overflow inside libc does not hang: the actor's end or the process's") {
+  PROCESS_CASE("an overflow inside libc does not hang: the actor's end or the process's") {
     const Ended ended = in_child(two(), [] {
       struct Deep {
         static int go(int n) {
@@ -386,7 +392,7 @@ TEST_SUITE("public fault") {
     }
   }
 
-  FAULT_CASE("a signal that was sent is nobody's fault") {
+  PROCESS_CASE("a signal that was sent is nobody's fault") {
     check_ends_process(two(), [] { ::raise(SIGSEGV); }, SIGSEGV, {});
     check_ends_process(two(), [] { ::raise(SIGFPE); }, SIGFPE, {});
   }
