@@ -65,11 +65,10 @@ class alignas(kCacheLine) Worker {
   Context& successor();  // the current actor has ended (`current` is null): who goes on
   void finish_switch();  // first thing on the other side
   // An ended actor's stack is in use until the switch: it is freed when the next one ends.
+  // An abandoned actor's is lost: it has none to give.
   void bury(Stack stack, const Context& context) {
-    if (dead_stack) {
-      stacks.release(dead_stack);
-      forget_context(dead_context);
-    }
+    if (dead_stack) stacks.release(dead_stack);
+    forget_context(dead_context);
     dead_stack = stack;
     dead_context = context;
   }
