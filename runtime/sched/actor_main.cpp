@@ -79,10 +79,8 @@ void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
 Context& finish_actor(Actor& self, smarm_exit* exit) {
   Worker& w = *current_worker();
   end_actor(self, exit, w);
-  if (!self.abandoned) {
-    mend_guard(self.stack);
-    w.bury(self.stack, self.context);
-  }
+  if (!self.abandoned) mend_guard(self.stack);
+  w.bury(self.abandoned ? Stack{} : self.stack, self.context);
   self.stack = Stack{};
   self.context = Context{};
   w.current = nullptr;  // the block may be somebody else's from the next line on
