@@ -43,7 +43,8 @@ class BlockCache {
     Free*& list = lists_[cls].head;
     if (Free* block = list) [[likely]] {
       list = block->next;
-      __builtin_prefetch(list, 1);  // freed by another core perhaps, and the next to be written
+      if (list)
+        __builtin_prefetch(list, 1);  // freed by another core perhaps, and the next to be written
       --lists_[cls].count;
       return block;
     }

@@ -81,7 +81,8 @@ inline Message* front(const smarm_channel& c) {
                    std::memory_order_release);  // pairs with channel_length
   *payload = next->payload();
   // The one behind it may lie in another core's cache.
-  __builtin_prefetch(next->next.load(std::memory_order_relaxed));
+  if (const Message* behind = next->next.load(std::memory_order_relaxed))
+    __builtin_prefetch(behind);
   if (!c.plain && c.places) [[unlikely]]
     give_place(*c.places);
   recycle(w, stub);
