@@ -283,16 +283,6 @@ template <Worker::After how>
   }
 }
 
-// A woken actor runs soon, and of many actors' stacks few are in the first cache. Not beyond the
-// page: above it the next slot's guard may lie, and looking for a page that is not there is slow.
-inline void prefetch_stack(const Actor& a) {
-  const auto sp = reinterpret_cast<std::uintptr_t>(a.context.sp);
-  for (std::uintptr_t line = 0; line < 4 * kCacheLine; line += kCacheLine) {
-    if (((sp + line) ^ sp) & ~std::uintptr_t{4095}) return;
-    __builtin_prefetch(reinterpret_cast<const void*>(sp + line), 1);
-  }
-}
-
 // No other thread writes the words of a solo runtime's actors.
 inline bool Worker::wake_alone(Ticket ticket) {
   using namespace state_word;
@@ -302,7 +292,6 @@ inline bool Worker::wake_alone(Ticket ticket) {
   const ActorState s = state(word);
   if (s == ActorState::waiting) [[likely]] {
     a.word.store(next_wait(word) - kActiveToWaiting, std::memory_order_relaxed);
-    prefetch_stack(a);
     ready.push(&a);
     return true;
   }
@@ -328,7 +317,6 @@ inline bool Worker::wake_among_many(Ticket ticket) {
                                       std::memory_order_relaxed))
       continue;
     if (s == ActorState::waiting) {
-      prefetch_stack(a);
       enqueue(&a);
     }
     return true;
