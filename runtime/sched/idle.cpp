@@ -157,8 +157,7 @@ Actor* RuntimeCore::steal(Worker& w, bool single) {
         Actor* a = victim.fresh.steal();
         if (!a) break;
         ++stolen;
-        w.irregular = true;
-        if (!w.fresh.push(a)) inject_.push(a);
+        w.hold_fresh(a);
       }
     }
     w.counters.steals.add(stolen);

@@ -6,6 +6,7 @@
 #include "runtime/sched/park.hpp"
 
 #include <algorithm>
+#include <array>
 #include <system_error>
 #include <utility>
 
@@ -125,12 +126,10 @@ void RuntimeCore::run_commands(Worker& w) {
 bool RuntimeCore::take_injected(Worker& w) {
   // A share of what is there, so that one worker does not come back for each.
   const std::size_t share_of_all = std::min(kInjectBatch, inject_.size() / workers_.size() + 1);
+  std::array<Actor*, kInjectBatch> batch;
   std::size_t taken = 0;
-  for (; taken < share_of_all; ++taken) {
-    Actor* a = inject_.pop();
-    if (!a) break;
-    w.ready.push(a);
-  }
+  while (taken < share_of_all && (batch[taken] = inject_.pop())) ++taken;
+  for (std::size_t i = taken; i > 0; --i) w.hold_fresh(batch[i - 1]);  // the oldest goes first
   return taken > 0;
 }
 

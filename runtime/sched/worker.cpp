@@ -139,19 +139,23 @@ void Worker::publish_park(Actor* a) {
 
 void Worker::share() { runtime.share(*this); }
 
-// `a` is the kCrowd-th or a later one in `fresh`, or, with held 0, did not fit. The oldest half
-// goes where every worker finds it, and who spawns on and on gives way to its children at its next
-// tick: those that end soon hand their stacks on to the next ones.
-void Worker::crowded(Actor* a, std::int64_t held) {
-  if (held == 0) {
-    for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
-      Actor* old = fresh.steal();
-      if (!old) break;
-      runtime.inject().push(old);
-    }
-    SMARM_ASSERT(fresh.push(a) > 0);
-    if (!solo) share();
+// The deque is full: its oldest half goes where every worker finds it once it has no newer ones.
+std::int64_t Worker::make_room_for(Actor* a) {
+  for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
+    Actor* old = fresh.steal();
+    if (!old) break;
+    runtime.inject().push(old);
   }
+  const std::int64_t held = fresh.push(a);
+  SMARM_ASSERT(held > 0);
+  return held;
+}
+
+// Who spawns on and on gives way at its next tick: children that end soon hand their stacks on to
+// the next ones. Counted by turn, not by how many are waiting: in a tree of spawns, where every
+// actor makes a few, giving way would walk it breadth-first.
+void Worker::give_way_to_children() {
+  spawned_in_turn = 0;
   slice_start = 1;
   smarm_tls_countdown = 1;
 }
@@ -171,7 +175,8 @@ void Worker::crowded(Actor* a, std::int64_t held) {
 // First in, first out over `ready` and `pinned` together. Fresh actors take turns with them, as
 // many at a time as there are for each of the others: neither starves the other, and a crowd of
 // fresh ones is not kept waiting by a single spawner. Of the fresh ones the newest goes first, but
-// now and then the oldest, over which others may be spawned for ever.
+// once in kOldestWait the oldest, over which others may be spawned for ever; not more often, for in
+// a tree of spawns each such turn opens one more branch.
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
@@ -181,10 +186,9 @@ Actor* Worker::pick_among_all() {
     } else if (new_round) {
       const std::size_t waiting = fresh.size();
       fresh_turns = waiting > others ? waiting / others : 1;
-      if (++rounds % kOldestTurn == 0) a = fresh.steal();
     }
     new_round = false;
-    if (!a && fresh_turns > 0) a = fresh.pop();
+    if (fresh_turns > 0) a = std::exchange(oldest_due, false) ? oldest_fresh() : fresh.pop();
     if (a) {
       if (others != 0) --fresh_turns;
     } else {
@@ -199,6 +203,11 @@ Actor* Worker::pick_among_all() {
     if (a->stack || prepare(a)) [[likely]]
       return a;
   }
+}
+
+Actor* Worker::oldest_fresh() {
+  Actor* a = runtime.inject().pop();
+  return a ? a : fresh.steal();
 }
 
 // Gives an actor its stack: the one that it had before it hibernated, or its first. False: there is
@@ -276,10 +285,14 @@ void Worker::maintain() {
   }
   ticks_left = tick_interval;
   last_maintenance_ns = now;
+  if (now - oldest_went_ns >= kOldestWait) {
+    oldest_went_ns = now;
+    oldest_due = true;
+  }
   runtime.run_commands(*this);
   if (!wheel.empty()) fire_due_timers(*this, now);
   if (runtime.io_waits.load(std::memory_order_relaxed) > 0) runtime.try_poll(*this);
-  runtime.take_injected(*this);
+  if (fresh.size() == 0) runtime.take_injected(*this);
   runtime.hibernation().look(*this, now);
 }
 

@@ -79,6 +79,7 @@ class alignas(kCacheLine) Worker {
     if (!solo && ready.ring_size() >= 2) share();
   }
   void enqueue_fresh(Actor* a);  // spawned: runs before older ones
+  std::int64_t hold_fresh(Actor* a);  // spawned earlier, by others; how many there are now
   bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
 
   // Ends a wait and queues its actor. False: somebody was faster. Works for the actors of this
@@ -119,7 +120,10 @@ class alignas(kCacheLine) Worker {
   bool irregular = false;       // something may be in `fresh` or `pinned`
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
   bool new_round = false;       // one of the others has just gone
-  std::uint32_t rounds = 0;
+  bool oldest_due = false;      // the oldest fresh one goes next
+  std::uint64_t oldest_went_ns = 0;
+  std::uint64_t spawner_turn = 0;  // `resumes` when the present spawner's turn began
+  std::uint32_t spawned_in_turn = 0;
   After after = After::nothing;
   Actor* after_actor = nullptr;
   Stack dead_stack{};
@@ -146,8 +150,8 @@ class alignas(kCacheLine) Worker {
   std::int64_t watched_fresh = 0;
 
   static constexpr std::uint32_t kMaxTicks = 61;
-  static constexpr std::int64_t kCrowd = FreshDeque::kSize / 2;
-  static constexpr std::uint32_t kOldestTurn = 16;  // rounds
+  static constexpr std::uint32_t kCrowd = 128;      // children
+  static constexpr std::uint64_t kOldestWait = 1'000'000;  // ns
 
  private:
   friend class Hibernation;  // publishes the waits of the actors that it takes
@@ -159,9 +163,11 @@ class alignas(kCacheLine) Worker {
   Actor* pick_slowly();
   Actor* pick_among_all();
   Actor* start_or_pick(Actor* a);
+  Actor* oldest_fresh();
   void go_idle(Actor* self);
   void share();
-  void crowded(Actor* a, std::int64_t held);
+  std::int64_t make_room_for(Actor* a);
+  void give_way_to_children();
   template <After how>
   void finish(Actor* a);
   void publish_wait(Actor* a);
@@ -181,11 +187,20 @@ template <bool alone>
 
 inline Actor* Worker::pick() { return solo ? pick_from_ring<true>() : pick_from_ring<false>(); }
 
-inline void Worker::enqueue_fresh(Actor* a) {
+inline std::int64_t Worker::hold_fresh(Actor* a) {
   irregular = true;
   const std::int64_t held = fresh.push(a);
-  if (held == 0 || held >= kCrowd) [[unlikely]]
-    crowded(a, held);
+  return held != 0 ? held : make_room_for(a);
+}
+
+inline void Worker::enqueue_fresh(Actor* a) {
+  const std::int64_t held = hold_fresh(a);
+  if (const std::uint64_t turn = counters.resumes.get(); turn != spawner_turn) {
+    spawner_turn = turn;
+    spawned_in_turn = 0;
+  }
+  if (++spawned_in_turn == kCrowd) [[unlikely]]
+    give_way_to_children();
   if (!solo && held >= 2) share();
 }
 

@@ -121,6 +121,36 @@ TEST_SUITE("fairness") {
     });
   }
 
+  TEST_CASE("a tree of spawns is walked depth-first: few of its actors are under way at once") {
+    run_at(1, [] {
+      struct Tree {
+        smarm::Sender<long> up;
+        long leaves;
+        long &now, &most;
+        void operator()() {
+          most = std::max(most, ++now);
+          long sum = 1;
+          if (leaves > 1) {
+            sum = 0;
+            auto [tx, rx] = smarm::channel<long>();
+            for (int i = 0; i < 10; ++i) (void)smarm::spawn(Tree{tx, leaves / 10, now, most});
+            for (int i = 0; i < 10; ++i) sum += rx.recv().value();
+          }
+          --now;
+          (void)up.send(sum);
+        }
+      };
+      constexpr long kLeaves = kTsan ? 1'000 : 100'000;
+      long now = 0, most = 0;
+      auto [tx, rx] = smarm::channel<long>();
+      (void)smarm::spawn(Tree{std::move(tx), kLeaves, now, most});
+      CHECK(rx.recv().value() == kLeaves);
+      // A branch is five actors; breadth-first it would be all leaves. The difference is branches
+      // that were opened because they had waited for long.
+      CHECK(most <= kLeaves / 50);
+    });
+  }
+
   TEST_CASE("a chain in which each actor spawns the next does not starve one that yields") {
     run_at(1, [] {
       bool over = false, ended = false;
@@ -148,6 +178,31 @@ TEST_SUITE("fairness") {
       while (!ended) smarm::yield_now();  // the last link uses what is on this stack
       CHECK(links > 50);
       CHECK(longest <= 4);
+    });
+  }
+
+  TEST_CASE("the oldest of the spawned actors runs although others are spawned without end") {
+    run_at(1, [] {
+      constexpr long kPatience = 50'000'000;  // links, some seconds
+      bool first_ran = false;
+      long links = 0;
+      struct Chain {
+        bool& first_ran;
+        long& links;
+        smarm::Sender<long> end;
+        void operator()() {
+          if (first_ran || ++links == kPatience) {
+            (void)end.send(links);
+          } else {
+            (void)smarm::spawn(Chain{first_ran, links, std::move(end)});
+          }
+        }
+      };
+      auto [tx, rx] = smarm::channel<long>();
+      auto first = smarm::spawn([&] { first_ran = true; });
+      (void)smarm::spawn(Chain{first_ran, links, std::move(tx)});
+      CHECK(rx.recv().value() < kPatience);
+      (void)first.join();
     });
   }
 
