@@ -90,6 +90,7 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .io_backend(c.io_backend)
       .blocking_threads(c.blocking_threads)
       .on_fault(c.on_fault, smarm::FaultScope::plugins)
+      .async_preempt(std::chrono::milliseconds(c.async_preempt_ms))
       .hibernate_after(std::chrono::milliseconds(c.hibernate_after_ms));
 }
 

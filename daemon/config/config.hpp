@@ -46,7 +46,7 @@ struct RuntimeConfig {
   std::uint32_t alloc_interval = 128;
   std::uint32_t stack_kib = 64;
   smarm::IoBackend io_backend = smarm::IoBackend::epoll;
-  std::uint32_t async_preempt_ms = 10;   // 0: off; not yet in use
+  std::uint32_t async_preempt_ms = 10;   // 0: off
   std::uint32_t hibernate_after_ms = 0;  // 0: never
   std::uint32_t blocking_threads = 64;
   OnFault on_fault = OnFault::panic_safe;

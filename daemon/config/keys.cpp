@@ -61,7 +61,7 @@ const std::vector<Key>& table() {
        "says "
        "so and uses epoll.",
        "\"io_uring\"", "", get_runtime<&R::io_backend>, set_runtime<&R::io_backend>},
-      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kNotYet,
+      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kRestart,
        "How long an actor may loop without allocating before a signal preempts it. 0: off.", "10",
        "", get_runtime<&R::async_preempt_ms>, set_runtime<&R::async_preempt_ms>},
       {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kRestart,

@@ -5,6 +5,7 @@
 #include "runtime/context/frozen_stack.hpp"
 #include "runtime/context/stack_pool.hpp"
 #include "runtime/facade/usable_cpus.hpp"
+#include "runtime/fault/async_preempt.hpp"
 #include "runtime/fault/install.hpp"
 #include "runtime/io/epoll_poller.hpp"
 #include "runtime/sched/park.hpp"
@@ -102,6 +103,10 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
   if (config.workers == 0) config.workers = usable_cpus();
   if (!valid(config)) return nullptr;
   if (config.hibernate_after_ns && !can_freeze_stacks()) return nullptr;
+  if (config.async_preempt_ns) {
+    if (!can_preempt_asynchronously()) return nullptr;
+    install_async_preemption();
+  }
   try {
     return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
   } catch (const std::exception& e) {

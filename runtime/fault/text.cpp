@@ -5,6 +5,8 @@
 #include <link.h>
 #include <unwind.h>
 
+#include <cstring>
+
 extern "C" {
 extern const char smarm_text_begin[], smarm_text_end[];
 extern const char smarm_cold_text_begin[], smarm_cold_text_end[];
@@ -57,6 +59,17 @@ Text text_at(std::uintptr_t pc, bool plugins_only) noexcept {
   if (libc.holds(pc) || linker.holds(pc)) return Text::host;
   if (libgcc.holds(pc)) return Text::unwinder;
   return plugins_only && program.holds(pc) ? Text::host : Text::user;
+}
+
+bool in_system_library(std::uintptr_t pc) noexcept {
+  if (program.holds(pc)) return false;
+  dl_find_object found{};
+  if (_dl_find_object(reinterpret_cast<void*>(pc), &found) != 0) return true;
+  const char* name = found.dlfo_link_map->l_name;
+  const auto under = [name](const char* folder) {
+    return std::strncmp(name, folder, std::strlen(folder)) == 0;
+  };
+  return name[0] != '/' || under("/lib") || under("/usr/lib");
 }
 
 }  // namespace smarm

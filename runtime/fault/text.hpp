@@ -16,5 +16,7 @@ enum class Text : std::uint8_t {
 void learn_text();
 // Async-signal-safe. plugins_only: the program itself is the host's.
 Text text_at(std::uintptr_t pc, bool plugins_only) noexcept;
+// Async-signal-safe. Whether it is in a shared object that came with the system, or in none.
+bool in_system_library(std::uintptr_t pc) noexcept;
 
 }  // namespace smarm

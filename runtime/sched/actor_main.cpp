@@ -139,6 +139,7 @@ Actor* make_actor(Worker& w, const SpawnRequest& request) {
   a->dying = false;
   a->abandoned = false;
   a->swallowed = 0;
+  a->overrun = 0;
   a->runtime.store(&w.runtime, std::memory_order_relaxed);
   a->gate.store(&w.runtime.gate(), std::memory_order_relaxed);
   a->entry = request.entry;

@@ -112,6 +112,7 @@ Actor* RuntimeCore::find_work(Worker& w) {
       w.quiet_naps = 0;
       // seq_cst: who stores the mark sees this worker off the idle list, or this one sees the mark.
       if (watch_asleep_.load(std::memory_order_seq_cst)) rouse_watch();
+      monitor_.rouse();
       if (last && !solo_ && w.ready.ring_size() + w.fresh.size() >= 2)
         share(w);  // there is more where that came from
       return a;
@@ -218,7 +219,11 @@ bool RuntimeCore::idle(Worker& w) {
       std::lock_guard guard(idle_lock_);
       end = idle_.size() == workers_.size() && quiescent();
     }
-    if (!end) happened = nap(w, others_busy);
+    if (!end) {
+      w.resting.store(true, std::memory_order_relaxed);
+      happened = nap(w, others_busy);
+      w.resting.store(false, std::memory_order_relaxed);
+    }
   }
   const bool woken = !unlist_idle(w);
   // Not idle any more: what is made runnable from here on is seen by whoever judges quiescence.

@@ -4,6 +4,7 @@
 #include "runtime/context/unwind.hpp"
 #include "runtime/sched/actor_main.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -196,6 +197,7 @@ int kill_pid(smarm_pid pid) {
 namespace {
 
 constexpr std::uint8_t kMostSwallowed = 3;
+constexpr std::uint64_t kKillPatience = 1'000'000'000;  // ns
 
 void kill_swallowed(void* arg) {
   auto* self = static_cast<Actor*>(arg);
@@ -215,6 +217,14 @@ void unwind_self() {
   }
   self->dying = true;
   force_unwind(kill_swallowed, self);
+}
+
+void overran_kill(Actor& self) {
+  const std::uint64_t quanta = kKillPatience / current_worker()->runtime.monitor().quantum_ns();
+  if (++self.overrun > std::clamp<std::uint64_t>(quanta, 2, 250))
+    abandon_self(self, make_killed_record(self.pid(),
+                                          "killed; it ran on without reaching a safe-point, so it "
+                                          "was abandoned and its stack is lost"));
 }
 
 }  // namespace smarm

@@ -80,6 +80,9 @@ void kill_local(Worker& w, Actor& a, std::uint32_t generation);
 
 // Outside a section, on the actor's own stack.
 [[noreturn]] void unwind_self();
+// The actor was asked to unwind and has run for a quantum more, without a tick. It cannot unwind
+// from where it is; when this has gone on for long it is abandoned.
+void overran_kill(Actor& self);
 
 // Runs fn(worker) on a worker of `a`'s runtime, at once when this is one. False when the actor of
 // that generation has ended.

@@ -23,12 +23,12 @@ bool slice_used_up(Worker& w) {
 }
 
 // Lets the others run; the actor comes back on this thread.
-void yield_implicitly(Worker& w) {
+void yield_implicitly(Worker& w, Counter& kind) {
   const int saved_errno = errno;
   {
     ++w.in_runtime;
     w.ticks_left = 1;  // about a timeslice has passed: timers and IO are due for a look
-    w.counters.preempted_alloc.add();
+    kind.add();
     w.leave<Worker::After::pin>();
     --w.in_runtime;  // the same worker: it was pinned
   }
@@ -47,13 +47,25 @@ void tick_slow() noexcept {
   smarm_tls_countdown =
       static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
   if (w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
-  if (slice_used_up(*w)) yield_implicitly(*w);
+  if (slice_used_up(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
 }
 
 void give_way() noexcept {
   Worker* w = current_worker();
   if (!w || w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
-  yield_implicitly(*w);
+  yield_implicitly(*w, w->counters.preempted_alloc);
+}
+
+void yield_at_next_tick(Worker& w) noexcept {
+  w.slice_start = 1;
+  smarm_tls_countdown = 1;
+}
+
+extern "C" void smarm_preempted() noexcept {
+  Worker& w = *current_worker();
+  yield_implicitly(w, w.counters.preempted_async);
+  Actor& self = *w.current;
+  if (kill_pending(self) && self.no_preempt == 0) overran_kill(self);
 }
 
 void no_preempt_enter() noexcept {
@@ -71,7 +83,7 @@ bool safe_point() noexcept {
   if (kill_pending(*w->current)) return true;
   if (w->current->no_preempt == 0 && slice_used_up(*w)) {
     w->slice_start = 0;
-    yield_implicitly(*w);
+    yield_implicitly(*w, w->counters.preempted_alloc);
     return kill_pending(*current_actor());
   }
   return false;

@@ -23,6 +23,11 @@ inline void tick() noexcept {
 // An implicit yield now, where one is allowed: the caller is far ahead of somebody who could run.
 void give_way() noexcept;
 
+// Both for the monitor's signal. The first in its handler: the actor cannot be stopped where it is.
+// The second in place of the actor's next instruction, on its stack; what it needs is saved.
+void yield_at_next_tick(Worker& w) noexcept;
+extern "C" void smarm_preempted() noexcept;
+
 // The count of the calling actor; nothing on other threads.
 void no_preempt_enter() noexcept;
 void no_preempt_leave() noexcept;

@@ -26,6 +26,7 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
       clock_(clock),
       poller_(std::move(poller)),
       hibernation_(*this, config.hibernate_after_ns),
+      monitor_(*this, config.async_preempt_ns),
       inject_(!solo_) {
   for (std::uint32_t i = 0; i < config.workers; ++i)
     workers_.push_back(std::make_unique<Worker>(*this, i));
@@ -58,6 +59,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     gun.notify_all();
     if (how == kGo) first.run();
     for (std::thread& t : threads) t.join();
+    monitor_.stop();
   };
   Actor* root = nullptr;
   try {
@@ -67,6 +69,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
         if (gun.load(std::memory_order_acquire) == kGo) w->run();
       });
     }
+    monitor_.start();
     // The first actor is made on this thread before it is a worker: nobody else looks at the
     // queues.
     smarm_tls_worker = &first;

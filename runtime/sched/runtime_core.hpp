@@ -24,6 +24,7 @@
 #include "runtime/base/spinlock.hpp"
 #include "runtime/sched/foreign_gate.hpp"
 #include "runtime/sched/hibernation.hpp"
+#include "runtime/sched/monitor.hpp"
 #include "runtime/sched/poller.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/sched/worker.hpp"
@@ -76,6 +77,10 @@ class RuntimeCore {
   Poller& poller() { return *poller_; }
   ForeignGate& gate() { return gate_; }
   Hibernation& hibernation() { return hibernation_; }
+  Monitor& monitor() { return monitor_; }
+  bool all_idle() const {
+    return idle_count_.load(std::memory_order_seq_cst) == workers_.size();
+  }
   std::uint64_t number() const { return number_; }  // unique in the process
   bool solo() const { return solo_; }
   bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }
@@ -118,6 +123,7 @@ class RuntimeCore {
   std::unique_ptr<Poller> poller_;
   std::vector<std::unique_ptr<Worker>> workers_;
   Hibernation hibernation_;
+  Monitor monitor_;
   InjectQueue inject_;
   alignas(kCacheLine) std::atomic<Command*> commands_{nullptr};
   alignas(kCacheLine) std::atomic<std::uint32_t> idle_count_{0};

@@ -10,6 +10,7 @@
 #include "runtime/trace/ring.hpp"
 
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <mutex>
 #include <utility>
@@ -67,6 +68,7 @@ void Worker::run() {
   smarm_tls_countdown =
       static_cast<std::int32_t>(runtime.alloc_interval.load(std::memory_order_relaxed));
   smarm_tls_worker = this;
+  thread.store(::gettid(), std::memory_order_relaxed);
   in_runtime = 1;
   for (;;) {
     Actor* a = pick();
@@ -81,6 +83,7 @@ void Worker::run() {
     finish_switch();
   }
   bury({}, {});
+  thread.store(0, std::memory_order_relaxed);
   in_runtime = 0;
   smarm_tls_worker = nullptr;
 }
@@ -172,7 +175,27 @@ void Worker::give_way_to_children() {
   return a && prepare(a) ? a : pick_among_all();
 }
 
-// First in, first out over `ready` and `pinned` together. Fresh actors take turns with them, as
+// A preempted actor has had a timeslice. Those that are ready when it loses its worker go first,
+// each once, and then the one that was preempted longest ago: a crowd of long-running actors delays
+// a woken one by what is left of one timeslice, not by a timeslice each. Only the first preemption
+// after each such turn lets the others pass, so nobody is passed for ever.
+void Worker::pin(Actor* a) {
+  if (pinned.empty() || !pinned_yielded) pinned_turn = ready.end_position();
+  pinned_yielded = true;
+  pinned.push(a);
+  irregular = true;
+}
+
+Actor* Worker::pop_pinned() {
+  Actor* a = pinned.pop();
+  if (a) {
+    pinned_turn = ready.end_position();
+    pinned_yielded = false;
+  }
+  return a;
+}
+
+// `ready` is first in, first out; `pinned` takes turns with it as above. Fresh actors take turns with them, as
 // many at a time as there are for each of the others: neither starves the other, and a crowd of
 // fresh ones is not kept waiting by a single spawner. Of the fresh ones the newest goes first, but
 // once in kOldestWait the oldest, over which others may be spawned for ever; not more often, for in
@@ -193,10 +216,9 @@ Actor* Worker::pick_among_all() {
       if (others != 0) --fresh_turns;
     } else {
       new_round = true;
-      if (!pinned.empty() && ready.reached(static_cast<std::uint32_t>(pinned.front()->wait_value)))
-        a = pinned.pop();
+      if (ready.reached(pinned_turn)) a = pop_pinned();
       if (!a) a = ready.pop();
-      if (!a) a = pinned.pop();
+      if (!a) a = pop_pinned();
     }
     irregular = fresh.size() != 0 || !pinned.empty();
     if (!a) return nullptr;

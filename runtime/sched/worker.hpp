@@ -114,8 +114,9 @@ class alignas(kCacheLine) Worker {
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
   EhState* eh = nullptr;
   RunQueue ready;
-  ActorList pinned;  // preempted: they resume on this thread. Each holds in wait_value the position
-                     // in `ready` that it comes after
+  ActorList pinned;  // preempted: they resume on this thread
+  std::uint32_t pinned_turn = 0;   // the position in `ready` that the first of them comes after
+  bool pinned_yielded = false;     // to those that were ready when the last of them was preempted
   FreshDeque fresh;
   bool irregular = false;       // something may be in `fresh` or `pinned`
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
@@ -144,6 +145,9 @@ class alignas(kCacheLine) Worker {
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
   bool deputy = false;                                          // as in_poller
+  // For the monitor: 0 before and after run(), and whether it sleeps for want of work. relaxed: hints
+  std::atomic<std::int32_t> thread{0};
+  std::atomic<bool> resting{false};
   bool in_poller = false;          // written while it is not listed, read under the idle lock
   std::uint32_t quiet_naps = 0;    // bounded sleeps in a row with every worker idle
   std::uint32_t watched_head = 0;  // what the holder of the poller saw last
@@ -172,6 +176,8 @@ class alignas(kCacheLine) Worker {
   void finish(Actor* a);
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
+  void pin(Actor* a);
+  Actor* pop_pinned();
   bool wake_among_many(Ticket ticket);
 };
 
@@ -229,9 +235,7 @@ inline void Worker::finish(Actor* a) {
   if constexpr (how == After::queue) {
     enqueue(a);
   } else if constexpr (how == After::pin) {
-    a->wait_value = ready.end_position();
-    pinned.push(a);
-    irregular = true;
+    pin(a);
   } else if constexpr (how == After::publish_wait) {
     publish_wait(a);
   } else if constexpr (how == After::publish_park) {

@@ -51,6 +51,17 @@ class Config {
     return *this;
   }
 
+  // An actor that runs for longer without an allocation or a core call is stopped by a signal, when
+  // it is in code of the program's or a plugin's own and holds no lock, and goes on after the
+  // others, on the same OS thread. Rounded up to 0.1 ms. 0, the default: never. Takes SIGURG and a
+  // thread of its own, which sleeps while all workers are idle.
+  template <class Rep, class Period>
+  Config& async_preempt(std::chrono::duration<Rep, Period> quantum) {
+    const std::int64_t ns = detail::to_ns(quantum);
+    raw_.async_preempt_ns = ns <= 0 ? 0 : (ns < 100'000 ? 100'000 : static_cast<std::uint64_t>(ns));
+    return *this;
+  }
+
   // An actor that is parked for longer gives the pages of its stack back, some 4 KiB, and gets them
   // at the same address when it wakes, for some microseconds. 0, the default: never.
   template <class Rep, class Period>

@@ -98,6 +98,8 @@ typedef struct smarm_config {
   uint16_t on_fault;           /* enum smarm_on_fault */
   uint16_t fault_scope;        /* enum smarm_fault_scope */
   uint64_t hibernate_after_ns; /* actors parked longer give their stacks' pages back; 0: never */
+  uint64_t async_preempt_ns;   /* actors that run longer without a tick are preempted by signal; 0,
+                                  the default: never */
 } smarm_config;
 
 typedef struct smarm_worker_stats {

@@ -1,0 +1,105 @@
+#include "runtime/sched/monitor.hpp"
+
+#include "runtime/base/clock.hpp"
+#include "runtime/base/futex.hpp"
+#include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/runtime_core.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+namespace smarm {
+
+namespace {
+
+constexpr std::uint32_t kRoused = 1, kEnd = 2;
+constexpr std::uint32_t kQuietLooks = 8;  // each a sleep twice as long as the one before
+
+// Does the kernel run the thread, or keep it waiting for a CPU? Not when it sleeps in a call.
+bool is_running(pid_t thread) {
+  char path[48];
+  std::snprintf(path, sizeof path, "/proc/self/task/%d/stat", static_cast<int>(thread));
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;  // it has ended
+  char text[128];
+  const ssize_t n = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  if (n <= 0) return false;
+  text[n] = '\0';
+  const char* name_end = std::strrchr(text, ')');  // "id (name) state ..."
+  return name_end && std::strncmp(name_end, ") R", 3) == 0;
+}
+
+// Changes with everything that shows a tick or a switch.
+std::uint64_t activity_of(const Worker& w) {
+  const WorkerCounters& c = w.counters;
+  return c.resumes.get() + c.yields.get() + c.preempted_alloc.get() + c.preempted_async.get();
+}
+
+}  // namespace
+
+void Monitor::start() {
+  // ThreadSanitizer holds signals back until the thread is in a call of its own.
+  if (quantum_ns_ == 0 || SMARM_TSAN) return;
+  watched_.assign(runtime_.workers().size(), Watched{});
+  word_.store(0, std::memory_order_relaxed);
+  thread_ = std::thread([this] { run(); });
+}
+
+void Monitor::stop() {
+  if (!thread_.joinable()) return;
+  word_.store(kEnd, std::memory_order_release);
+  futex_wake_one(word_);
+  thread_.join();
+}
+
+void Monitor::wake() {
+  std::uint32_t nothing = 0;
+  if (word_.compare_exchange_strong(nothing, kRoused, std::memory_order_release))
+    futex_wake_one(word_);
+}
+
+void Monitor::run() {
+  Clock& clock = SystemClock::instance();
+  // Twice a quantum: an actor is stopped between one and one and a half of them.
+  const std::uint64_t interval = std::max<std::uint64_t>(quantum_ns_ / 2, 50'000);
+  std::uint32_t quiet = 0;
+  for (;;) {
+    std::uint64_t until = clock.now_ns() + (interval << std::min(quiet, kQuietLooks));
+    if (quiet > kQuietLooks) {
+      asleep_.store(true, std::memory_order_seq_cst);
+      if (runtime_.all_idle()) until = kNever;
+    }
+    while (word_.load(std::memory_order_acquire) == 0 && clock.now_ns() < until)
+      futex_wait(word_, 0, until);
+    asleep_.store(false, std::memory_order_relaxed);
+    const std::uint32_t word = word_.load(std::memory_order_acquire);
+    if (word == kEnd) return;
+    if (word == kRoused) {
+      std::uint32_t roused = kRoused;
+      word_.compare_exchange_strong(roused, 0, std::memory_order_relaxed);
+    }
+    quiet = runtime_.all_idle() ? quiet + (quiet <= kQuietLooks) : 0;
+    const std::uint64_t now = clock.now_ns();
+    for (std::size_t i = 0; i < watched_.size(); ++i)
+      look(*runtime_.workers()[i], watched_[i], now);
+  }
+}
+
+void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
+  const std::uint64_t activity = activity_of(w);
+  const pid_t thread = w.thread.load(std::memory_order_relaxed);
+  if (activity != watched.activity || thread == 0 || w.resting.load(std::memory_order_relaxed)) {
+    watched = {activity, now_ns};
+  } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {
+    // Again at every look until something happens: it may be in libc now, in its own code then.
+    ::tgkill(::getpid(), thread, SIGURG);
+  }
+}
+
+}  // namespace smarm

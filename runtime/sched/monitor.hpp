@@ -1,0 +1,60 @@
+// The monitor: a thread beside the workers that looks at them from outside, for what no worker can
+// see of itself: an actor that runs on and on without a tick.
+//
+// It never touches a worker's state. It compares counters that the worker writes anyway, looks
+// whether the kernel says that the thread is running, and sends it SIGURG; whether the actor can be
+// stopped where it is, the handler decides (fault/async_preempt.cpp). A thread that sleeps in the
+// kernel is left alone: a signal would cut its system call short.
+//
+// While all workers are idle it sleeps longer and longer, in the end without limit; the first one
+// that goes back to work rouses it. The idle protocol of runtime_core.hpp, with `asleep_` for
+// idle_count: one side stores it and then looks for busy workers, the other leaves the idle list
+// and then looks at it, all seq_cst.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace smarm {
+
+class RuntimeCore;
+class Worker;
+
+class Monitor {
+ public:
+  // quantum_ns: how long an actor may run without a tick; 0: no monitor.
+  Monitor(RuntimeCore& runtime, std::uint64_t quantum_ns)
+      : runtime_(runtime), quantum_ns_(quantum_ns) {}
+  Monitor(const Monitor&) = delete;
+  Monitor& operator=(const Monitor&) = delete;
+
+  void start();  // throws std::system_error when there is no thread to be had
+  void stop();   // waits for its end
+  std::uint64_t quantum_ns() const { return quantum_ns_; }
+  // A worker that was idle is about to run an actor.
+  void rouse() {
+    if (asleep_.load(std::memory_order_seq_cst)) [[unlikely]]
+      wake();
+  }
+
+ private:
+  struct Watched {
+    std::uint64_t activity = 0;
+    std::uint64_t since_ns = 0;  // when `activity` was first seen as it is
+  };
+
+  void run();
+  void wake();
+  void look(Worker& w, Watched& watched, std::uint64_t now_ns);
+
+  RuntimeCore& runtime_;
+  const std::uint64_t quantum_ns_;
+  std::vector<Watched> watched_;
+  std::atomic<std::uint32_t> word_{0};  // futex: 1 roused, 2 the end
+  std::atomic<bool> asleep_{false};
+  std::thread thread_;
+};
+
+}  // namespace smarm
