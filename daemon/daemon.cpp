@@ -94,13 +94,6 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .hibernate_after(std::chrono::milliseconds(c.hibernate_after_ms));
 }
 
-std::string no_effect_text(const Config& config) {
-  std::string keys;
-  for (const std::string& key : keys_without_effect(config))
-    keys += (keys.empty() ? "" : ", ") + key;
-  return keys.empty() ? "" : "accepted, but without effect in this version: " + keys;
-}
-
 FileNews inspect_file(const std::filesystem::path& file) {
   return {.path = file, .gone = false, .info = plugin::inspect(file)};
 }
@@ -155,8 +148,6 @@ std::expected<void, std::string> Daemon::start() {
                     " was passed and closed: give each its own FileDescriptorName=",
                 {{"listener", name}});
   }
-  if (const std::string inert = no_effect_text(config_); !inert.empty())
-    logger_.log(Level::warn, events::kConfigNoEffect, inert, {});
   auto store = plugin::ImageStore::open({.state_directory = config_.plugins.state_directory});
   if (!store) return std::unexpected("/plugins/state_directory: " + store.error());
   store_ = std::move(*store);
@@ -180,7 +171,7 @@ std::expected<void, std::string> Daemon::start() {
 }
 
 // The backend that it got: another one than epoll may be missing in this version or on this
-// machine.
+// machine, and so may what preemption by signal takes.
 std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
   RuntimeConfig wanted = config_.runtime;
   for (;;) {
@@ -188,7 +179,14 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
       runtime_.emplace(runtime_config(wanted));
       return wanted.io_backend;
     } catch (const std::exception& e) {
-      if (wanted.io_backend == smarm::IoBackend::epoll) return std::unexpected(e.what());
+      if (wanted.io_backend == smarm::IoBackend::epoll) {
+        if (std::exchange(wanted.async_preempt_ms, 0) == 0) return std::unexpected(e.what());
+        logger_.log(Level::warn, events::kAsyncPreemptOff,
+                    std::string("/runtime/async_preempt_ms: ") + e.what() +
+                        "; smarmd goes on without it",
+                    {{"reason", e.what()}});
+        continue;
+      }
       logger_.log(Level::warn, events::kIoFallback,
                   std::string("/runtime/io_backend: ") + e.what() + "; smarmd goes on with epoll",
                   {{"wanted", name_of(wanted.io_backend)}, {"reason", e.what()}});
@@ -352,8 +350,6 @@ int check_config(const DaemonOptions& options) {
   std::printf("  control  %s\n", config->control.socket.c_str());
   std::printf("  metrics  %s\n",
               config->metrics.listen.empty() ? "off" : config->metrics.listen.c_str());
-  if (const std::string inert = no_effect_text(*config); !inert.empty())
-    std::printf("  note     %s\n", inert.c_str());
   return kExitOk;
 }
 

@@ -117,15 +117,6 @@ ConfigDiff diff(const Config& before, const Config& after) {
   return found;
 }
 
-std::vector<std::string> keys_without_effect(const Config& config) {
-  std::vector<std::string> found;
-  for (const Key& key : keys()) {
-    if (key.applies == Applies::not_yet && key.get(config, "") != default_of(key))
-      found.emplace_back(key.pointer);
-  }
-  return found;
-}
-
 std::optional<ListenAddress> parse_listen(std::string_view text) {
   const auto colon = text.rfind(':');
   if (colon == text.npos) return std::nullopt;

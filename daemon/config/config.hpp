@@ -169,10 +169,6 @@ struct ConfigDiff {
 
 ConfigDiff diff(const Config& before, const Config& after);
 
-// Pointers of the keys that differ from their defaults although this version does nothing with
-// them.
-std::vector<std::string> keys_without_effect(const Config& config);
-
 // "127.0.0.1:9464", "[::1]:9464", "localhost:0" -> a numeric address without brackets, and a port
 // (0: the kernel picks one).
 struct ListenAddress {

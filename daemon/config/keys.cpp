@@ -13,7 +13,6 @@ using namespace access;
 
 constexpr auto kLive = Applies::live;
 constexpr auto kRestart = Applies::restart;
-constexpr auto kNotYet = Applies::not_yet;
 constexpr std::uint64_t kHourMs = 3'600'000, kDayMs = 24 * kHourMs;
 constexpr std::string_view kAsDefaults = "as in `plugins.defaults`";
 

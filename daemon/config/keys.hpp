@@ -15,8 +15,7 @@ namespace smarmd::configuration {
 inline constexpr std::string_view kOverrides = "/plugins/overrides";
 inline constexpr std::string_view kOverridePrefix = "/plugins/overrides/*/";
 
-// not_yet: accepted and checked, but nothing in this version looks at it.
-enum class Applies { live, restart, not_yet };
+enum class Applies { live, restart };
 
 struct Key {
   std::string_view pointer;

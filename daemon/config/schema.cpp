@@ -33,12 +33,8 @@ struct When {
 
 When when_of(const Key& key) {
   if (key.name() == "$schema") return {"never", ""};
-  switch (key.applies) {
-    case Applies::live: return {"live", " Takes effect by a reload."};
-    case Applies::restart: return {"restart", " Needs a restart."};
-    case Applies::not_yet: break;
-  }
-  return {"not yet", " Has no effect in this version."};
+  if (key.applies == Applies::live) return {"live", " Takes effect by a reload."};
+  return {"restart", " Needs a restart."};
 }
 
 Ordered key_schema(const Key& key) {

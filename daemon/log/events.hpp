@@ -36,11 +36,10 @@ inline constexpr std::string_view kConfigReloaded = "config.reloaded";
 inline constexpr std::string_view kConfigRefused = "config.refused";
 inline constexpr std::string_view kConfigNeedsRestart = "config.needs_restart";
 
-inline constexpr std::string_view kConfigNoEffect =
-    "config.no_effect";  // keys that this version does nothing with
-
 inline constexpr std::string_view kIoFallback =
     "runtime.io_fallback";  // epoll was taken in place of the configured backend
+inline constexpr std::string_view kAsyncPreemptOff =
+    "runtime.async_preempt_off";  // this machine cannot
 
 inline constexpr std::string_view kListenerRefused =
     "listener.refused";  // a socket of the service manager that no plugin can get

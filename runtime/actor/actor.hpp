@@ -87,7 +87,7 @@ struct alignas(64) Actor {
   bool dying = false;   // its stack is being unwound
   bool pinned = false;  // preempted implicitly: resumes on the same worker
 
-  std::uint8_t overrun = 0;  // quanta that it ran on after a kill
+  std::uint16_t overrun = 0;  // quanta that it ran on after a kill
 
   // Constant from spawn to end. Atomic (relaxed) where a stranger with a stale pid may look.
   std::uint32_t index = 0;

@@ -18,6 +18,7 @@ namespace smarm {
 namespace {
 
 constexpr std::uint32_t kRoused = 1, kEnd = 2;
+constexpr std::uint64_t kSwitches = 8;
 constexpr std::uint32_t kQuietLooks = 8;  // each a sleep twice as long as the one before
 
 // Does the kernel run the thread, or keep it waiting for a CPU? Not when it sleeps in a call.
@@ -95,11 +96,17 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
   const std::uint64_t activity = activity_of(w);
   const pid_t thread = w.thread.load(std::memory_order_relaxed);
   if (activity != watched.activity || thread == 0 || w.resting.load(std::memory_order_relaxed)) {
-    watched = {activity, now_ns};
+    // Few switches since the look that ended in a signal: they followed it at once.
+    const bool by_signal = activity - watched.activity <= kSwitches &&
+                           watched.signalled_ns == watched.looked_ns;
+    watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
+    watched.activity = activity;
   } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {
     // Again at every look until something happens: it may be in libc now, in its own code then.
     ::tgkill(::getpid(), thread, SIGURG);
+    watched.signalled_ns = now_ns;
   }
+  watched.looked_ns = now_ns;
 }
 
 }  // namespace smarm

@@ -221,7 +221,7 @@ void unwind_self() {
 
 void overran_kill(Actor& self) {
   const std::uint64_t quanta = kKillPatience / current_worker()->runtime.monitor().quantum_ns();
-  if (++self.overrun > std::clamp<std::uint64_t>(quanta, 2, 250))
+  if (++self.overrun > std::clamp<std::uint64_t>(quanta, 2, 60'000))
     abandon_self(self, make_killed_record(self.pid(),
                                           "killed; it ran on without reaching a safe-point, so it "
                                           "was abandoned and its stack is lost"));

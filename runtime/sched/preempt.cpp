@@ -29,6 +29,7 @@ void yield_implicitly(Worker& w, Counter& kind) {
     ++w.in_runtime;
     w.ticks_left = 1;  // about a timeslice has passed: timers and IO are due for a look
     kind.add();
+    w.let_pass();
     w.leave<Worker::After::pin>();
     --w.in_runtime;  // the same worker: it was pinned
   }

@@ -179,18 +179,11 @@ void Worker::give_way_to_children() {
 // each once, and then the one that was preempted longest ago: a crowd of long-running actors delays
 // a woken one by what is left of one timeslice, not by a timeslice each. Only the first preemption
 // after each such turn lets the others pass, so nobody is passed for ever.
-void Worker::pin(Actor* a) {
-  if (pinned.empty() || !pinned_yielded) pinned_turn = ready.end_position();
-  pinned_yielded = true;
-  pinned.push(a);
-  irregular = true;
-}
-
 Actor* Worker::pop_pinned() {
   Actor* a = pinned.pop();
   if (a) {
     pinned_turn = ready.end_position();
-    pinned_yielded = false;
+    passing = Passing::not_yet;
   }
   return a;
 }
@@ -203,6 +196,10 @@ Actor* Worker::pop_pinned() {
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;
+    if (passing == Passing::now) {  // behind the maintenance, which has made some ready
+      pinned_turn = ready.end_position();
+      passing = Passing::done;
+    }
     const std::size_t others = ready.size() + pinned.size();
     if (others == 0) {
       fresh_turns = 1;

@@ -78,6 +78,10 @@ class alignas(kCacheLine) Worker {
     ready.push(a);
     if (!solo && ready.ring_size() >= 2) share();
   }
+  // The current actor is about to be preempted: those that are ready then go before the pinned ones.
+  void let_pass() {
+    if (passing == Passing::not_yet) passing = Passing::now;
+  }
   void enqueue_fresh(Actor* a);  // spawned: runs before older ones
   std::int64_t hold_fresh(Actor* a);  // spawned earlier, by others; how many there are now
   bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
@@ -115,8 +119,8 @@ class alignas(kCacheLine) Worker {
   EhState* eh = nullptr;
   RunQueue ready;
   ActorList pinned;  // preempted: they resume on this thread
-  std::uint32_t pinned_turn = 0;   // the position in `ready` that the first of them comes after
-  bool pinned_yielded = false;     // to those that were ready when the last of them was preempted
+  std::uint32_t pinned_turn = 0;  // the position in `ready` that the first of them comes after
+  enum class Passing : std::uint8_t { not_yet, now, done } passing = Passing::not_yet;
   FreshDeque fresh;
   bool irregular = false;       // something may be in `fresh` or `pinned`
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
@@ -176,7 +180,6 @@ class alignas(kCacheLine) Worker {
   void finish(Actor* a);
   void publish_wait(Actor* a);
   void publish_park(Actor* a);
-  void pin(Actor* a);
   Actor* pop_pinned();
   bool wake_among_many(Ticket ticket);
 };
@@ -235,7 +238,8 @@ inline void Worker::finish(Actor* a) {
   if constexpr (how == After::queue) {
     enqueue(a);
   } else if constexpr (how == After::pin) {
-    pin(a);
+    pinned.push(a);
+    irregular = true;
   } else if constexpr (how == After::publish_wait) {
     publish_wait(a);
   } else if constexpr (how == After::publish_park) {

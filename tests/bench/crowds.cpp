@@ -137,7 +137,7 @@ Values million_parked_hibernated(unsigned workers) {
     return Values{freeze / std::max(1.0, each - static_cast<double>(first)), bytes / each,
                   wake / each};
   };
-  return in_runtime(workers, run, std::chrono::seconds(1));
+  return in_runtime(smarm::Config::exact(workers).hibernate_after(std::chrono::seconds(1)), run);
 }
 const Register hibernating(
     {.name = "million_parked_hibernated",

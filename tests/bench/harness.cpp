@@ -32,13 +32,14 @@ double per_op(double ops, const std::function<void()>& f) {
   return ns / ops;
 }
 
-Values in_runtime(unsigned workers, const std::function<Values()>& f,
-                  std::chrono::milliseconds hibernate_after) {
+Values in_runtime(const smarm::Config& config, const std::function<Values()>& f) {
   Values values{};
-  smarm::init(smarm::Config::exact(workers).hibernate_after(hibernate_after)).run([&] {
-    values = f();
-  });
+  smarm::init(config).run([&] { values = f(); });
   return values;
+}
+
+Values in_runtime(unsigned workers, const std::function<Values()>& f) {
+  return in_runtime(smarm::Config::exact(workers), f);
 }
 
 }  // namespace bench

@@ -3,6 +3,8 @@
 // the same run.
 #pragma once
 
+#include <smarm/smarm.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -49,8 +51,8 @@ double time_ns(const std::function<void()>& f);
 // counted in here.
 double per_op(double ops, const std::function<void()>& f);
 
-// Runs f as the first actor of a runtime with that many workers and returns what it measured.
-Values in_runtime(unsigned workers, const std::function<Values()>& f,
-                  std::chrono::milliseconds hibernate_after = {});
+// Runs f as the first actor of a runtime and returns what it measured.
+Values in_runtime(const smarm::Config& config, const std::function<Values()>& f);
+Values in_runtime(unsigned workers, const std::function<Values()>& f);
 
 }  // namespace bench

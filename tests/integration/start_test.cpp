@@ -88,23 +88,6 @@ TEST_SUITE("start") {
                               [](const std::string& n) { return n.find("STOPPING=1") != n.npos; }));
   }
 
-  TEST_CASE("keys that have no effect yet are named in one warning, and by --check-config") {
-    DaemonProcess d;
-    d.config["runtime"]["on_fault"] = "panic";           // has one
-    d.config["runtime"]["hibernate_after_ms"] = 60'000;  // has one
-    d.config["runtime"]["async_preempt_ms"] = 20;
-    d.start_ready();
-    const std::vector<Json> warned = d.logged("config.no_effect", {{"level", "warn"}});
-    REQUIRE(warned.size() == 1);
-    const std::string keys = "/runtime/async_preempt_ms";
-    CHECK(warned[0].at("message").get<std::string>().ends_with(": " + keys));
-    const Output checked =
-        run_program({SMARMD_PROGRAM, "--check-config", "--config", d.config_file().native()});
-    CHECK(checked.exit == 0);
-    CHECK(checked.out.find(keys) != std::string::npos);
-    CHECK(d.stop() == 0);
-  }
-
   TEST_CASE("io_uring asked for: one warning, epoll is taken, and status shows what is real") {
     DaemonProcess d;
     d.config["runtime"]["io_backend"] = "io_uring";

@@ -217,6 +217,30 @@ TEST_SUITE("supervision") {
     CHECK(d.stop() == 0);
   }
 
+  // ThreadSanitizer holds signals back.
+#if !defined(__SANITIZE_THREAD__)
+  TEST_CASE("a plugin that loops for ever keeps nobody from running, and can be stopped") {
+    DaemonProcess d;
+    d.config["runtime"]["threads"] = 1;
+    d.config["runtime"]["async_preempt_ms"] = 2;
+    d.config["runtime"]["shutdown_ms"] = 3000;
+    d.install("spin");
+    d.start_ready();
+    d.wait_log("plugin.log", {{"message", "spin starts"}});
+    d.install("steady");
+    d.wait_log("plugin.log", {{"message", "steady runs"}});
+    CHECK(d.ctl({"restart", "steady"}).exit == 0);
+    const Json status = d.ctl({"--json", "status"}).json().at("result");
+    std::uint64_t preempted = 0;
+    for (const Json& worker : status.at("workers"))
+      preempted += worker.at("preempted_async").get<std::uint64_t>();
+    CHECK(preempted > 0);
+    CHECK(d.ctl({"stop", "spin"}).exit == 0);
+    CHECK(d.plugin("spin").at("state") == "stopped");
+    CHECK(d.stop() == 0);
+  }
+#endif
+
   TEST_CASE("with watch off, files are found by a reload") {
     DaemonProcess d;
     d.config["plugins"]["watch"] = false;
