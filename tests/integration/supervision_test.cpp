@@ -223,7 +223,7 @@ TEST_SUITE("supervision") {
     DaemonProcess d;
     d.config["runtime"]["threads"] = 1;
     d.config["runtime"]["async_preempt_ms"] = 2;
-    d.config["runtime"]["shutdown_ms"] = 3000;
+    d.config["runtime"]["shutdown_ms"] = 300;
     d.install("spin");
     d.start_ready();
     d.wait_log("plugin.log", {{"message", "spin starts"}});
@@ -235,8 +235,12 @@ TEST_SUITE("supervision") {
     for (const Json& worker : status.at("workers"))
       preempted += worker.at("preempted_async").get<std::uint64_t>();
     CHECK(preempted > 0);
-    CHECK(d.ctl({"stop", "spin"}).exit == 0);
-    CHECK(d.plugin("spin").at("state") == "stopped");
+    d.remove("spin.so");
+    const Json end = d.wait_log("plugin.panicked", {{"plugin", "spin"}});
+    CHECK(end.at("message").get<std::string>().find("without reaching a safe-point") !=
+          std::string::npos);
+    d.wait_log("plugin.removed", {{"plugin", "spin"}});
+    CHECK(d.plugin("spin") == nullptr);
     CHECK(d.stop() == 0);
   }
 #endif

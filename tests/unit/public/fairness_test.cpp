@@ -146,8 +146,8 @@ TEST_SUITE("fairness") {
       (void)smarm::spawn(Tree{std::move(tx), kLeaves, now, most});
       CHECK(rx.recv().value() == kLeaves);
       // A branch is five actors; breadth-first it would be all leaves. The difference is branches
-      // that were opened because they had waited for long.
-      CHECK(most <= kLeaves / 50);
+      // that were opened because they had waited for a millisecond: more where all is slow.
+      CHECK(most <= kLeaves / (kTsan ? 3 : 50));
     });
   }
 
