@@ -45,7 +45,8 @@ void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& work
   each("smarm_worker_resumes_total", "Actors switched to.", &WorkerSnapshot::resumes);
   each("smarm_worker_parks_total", "Waits that left the stack.", &WorkerSnapshot::parks);
   each("smarm_worker_yields_total", "Explicit yields.", &WorkerSnapshot::yields);
-  each("smarm_worker_preempted_alloc_total", "Preemptions at an allocation or another tick.",
+  each("smarm_worker_preempted_alloc_total",
+       "Implicit yields at an allocation, another tick or a taken OS lock.",
        &WorkerSnapshot::preempted_alloc);
   each("smarm_worker_preempted_async_total", "Preemptions by signal.",
        &WorkerSnapshot::preempted_async);

@@ -47,14 +47,12 @@ void tick_slow() noexcept {
   }
   smarm_tls_countdown =
       static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
-  if (w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
-  if (slice_used_up(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
+  if (preemptible(*w) && slice_used_up(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
 }
 
 void give_way() noexcept {
   Worker* w = current_worker();
-  if (!w || w->in_runtime != 0 || !w->current || w->current->no_preempt != 0) return;
-  yield_implicitly(*w, w->counters.preempted_alloc);
+  if (w && preemptible(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
 }
 
 void yield_at_next_tick(Worker& w) noexcept {
@@ -67,6 +65,13 @@ extern "C" void smarm_preempted() noexcept {
   yield_implicitly(w, w.counters.preempted_async);
   Actor& self = *w.current;
   if (kill_pending(self) && self.no_preempt == 0) overran_kill(self);
+}
+
+bool Retries::let_others_run() noexcept {
+  const std::uint64_t before = worker_.counters.resumes.get();
+  yield_implicitly(worker_, worker_.counters.preempted_alloc);
+  // Turns go round: each of those who retry has had one. Any more were somebody else's.
+  return worker_.counters.resumes.get() - before > worker_.retrying;
 }
 
 void no_preempt_enter() noexcept {

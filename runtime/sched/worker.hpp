@@ -126,6 +126,7 @@ class alignas(kCacheLine) Worker {
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
   bool new_round = false;       // one of the others has just gone
   bool oldest_due = false;      // the oldest fresh one goes next
+  std::uint32_t retrying = 0;   // actors that try again each turn, for an OS lock
   std::uint64_t oldest_went_ns = 0;
   std::uint64_t spawner_turn = 0;  // `resumes` when the present spawner's turn began
   std::uint32_t spawned_in_turn = 0;

@@ -106,7 +106,7 @@ typedef struct smarm_worker_stats {
   uint64_t resumes;             /* actors switched to */
   uint64_t parks;               /* waits that really left the stack */
   uint64_t yields;              /* explicit yields */
-  uint64_t preempted_alloc;     /* implicit yields at an allocation or another tick */
+  uint64_t preempted_alloc;     /* implicit yields at an allocation, another tick, a taken OS lock */
   uint64_t preempted_async;     /* implicit yields by signal */
   uint64_t steals;              /* actors taken from another worker */
   uint64_t wakes;               /* other workers woken */
