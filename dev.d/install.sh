@@ -57,6 +57,7 @@ install_files() {
   for name in "$root"/runtime/include/smarm/*; do put 644 "$name" "$to$prefix/include/smarm/${name##*/}"; done
   put 644 "$build/runtime/libsmarm.a" "$lib/libsmarm.a"
   pkg_config_file "$prefix" | put_text 644 "$lib/pkgconfig/smarm.pc"
+  put 644 "$root/runtime/gdb/smarm-gdb.py" "$to$prefix/share/smarm/smarm-gdb.py"
 
   put 644 "$root/config/smarmd.schema.json" "$share/smarmd.schema.json"
   for name in README LOOM CHANGELOG; do put 644 "$root/$name.md" "$share/$name.md"; done

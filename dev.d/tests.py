@@ -81,6 +81,12 @@ def show_failure(label, entry):
             print("    | " + line)
 
 
+def show_skip(label, entry):
+    lines = (entry.get("stdout") or "").split("\n")
+    reason = next((line for line in lines if line.startswith("SKIP:")), "SKIP: it does not say why")
+    print(f"---- {label}: {entry['name']}: {reason} ----")
+
+
 def run(build, names, extra):
     """Runs the named tests; returns the entries of the log, [] when the build failed."""
     log = build / "meson-logs" / "testlog.json"
@@ -112,6 +118,8 @@ def main():
             totals = [a + b for a, b in zip(totals, counts)]
             if counts[1]:
                 show_failure(options.label, entry)
+            elif counts[2]:
+                show_skip(options.label, entry)
     elif options.filter:
         print(f"{options.label}: no test and no case has '{options.filter}' in its name (suites {options.suites})")
     print(f"{options.label}: {totals[0]} passed, {totals[1]} failed, {totals[2]} skipped", flush=True)

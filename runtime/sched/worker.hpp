@@ -150,7 +150,8 @@ class alignas(kCacheLine) Worker {
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
   bool deputy = false;                                          // as in_poller
-  // For the monitor: 0 before and after run(), and whether it sleeps for want of work. relaxed: hints
+  // For the monitor and debuggers: gettid() while it runs, else 0, and whether it sleeps for want of
+  // work. relaxed: hints.
   std::atomic<std::int32_t> thread{0};
   std::atomic<bool> resting{false};
   bool in_poller = false;          // written while it is not listed, read under the idle lock
