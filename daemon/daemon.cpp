@@ -181,10 +181,10 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
     } catch (const std::exception& e) {
       if (wanted.io_backend == smarm::IoBackend::epoll) {
         if (std::exchange(wanted.async_preempt_ms, 0) == 0) return std::unexpected(e.what());
-        logger_.log(Level::warn, events::kAsyncPreemptOff,
-                    std::string("/runtime/async_preempt_ms: ") + e.what() +
-                        "; smarmd goes on without it",
-                    {{"reason", e.what()}});
+        logger_.log(
+            Level::warn, events::kAsyncPreemptOff,
+            std::string("/runtime/async_preempt_ms: ") + e.what() + "; smarmd goes on without it",
+            {{"reason", e.what()}});
         continue;
       }
       logger_.log(Level::warn, events::kIoFallback,

@@ -35,7 +35,7 @@ namespace {
 
 constexpr std::uintptr_t kRedZone = 128;
 constexpr std::uintptr_t kRegisters = 8 + 16 * 8 + 64;  // the trampoline's, with alignment
-constexpr std::uintptr_t kScheduler = 3072;  // what a switch and its maintenance may use
+constexpr std::uintptr_t kScheduler = 3072;             // what a switch and its maintenance may use
 
 bool has_room(const char* sp) {
   const Stack stack = stack_at(sp);

@@ -97,8 +97,8 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
   const pid_t thread = w.thread.load(std::memory_order_relaxed);
   if (activity != watched.activity || thread == 0 || w.resting.load(std::memory_order_relaxed)) {
     // Few switches since the look that ended in a signal: they followed it at once.
-    const bool by_signal = activity - watched.activity <= kSwitches &&
-                           watched.signalled_ns == watched.looked_ns;
+    const bool by_signal =
+        activity - watched.activity <= kSwitches && watched.signalled_ns == watched.looked_ns;
     watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
     watched.activity = activity;
   } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {

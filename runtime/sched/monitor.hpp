@@ -42,7 +42,7 @@ class Monitor {
  private:
   struct Watched {
     std::uint64_t activity = 0;
-    std::uint64_t since_ns = 0;     // when it began at the latest
+    std::uint64_t since_ns = 0;  // when it began at the latest
     std::uint64_t looked_ns = 0;
     std::uint64_t signalled_ns = 0;  // when the last signal was sent
   };

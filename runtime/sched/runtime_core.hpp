@@ -78,9 +78,7 @@ class RuntimeCore {
   ForeignGate& gate() { return gate_; }
   Hibernation& hibernation() { return hibernation_; }
   Monitor& monitor() { return monitor_; }
-  bool all_idle() const {
-    return idle_count_.load(std::memory_order_seq_cst) == workers_.size();
-  }
+  bool all_idle() const { return idle_count_.load(std::memory_order_seq_cst) == workers_.size(); }
   std::uint64_t number() const { return number_; }  // unique in the process
   bool solo() const { return solo_; }
   bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }

@@ -188,11 +188,11 @@ Actor* Worker::pop_pinned() {
   return a;
 }
 
-// `ready` is first in, first out; `pinned` takes turns with it as above. Fresh actors take turns with them, as
-// many at a time as there are for each of the others: neither starves the other, and a crowd of
-// fresh ones is not kept waiting by a single spawner. Of the fresh ones the newest goes first, but
-// once in kOldestWait the oldest, over which others may be spawned for ever; not more often, for in
-// a tree of spawns each such turn opens one more branch.
+// `ready` is first in, first out; `pinned` takes turns with it as above. Fresh actors take turns
+// with them, as many at a time as there are for each of the others: neither starves the other, and
+// a crowd of fresh ones is not kept waiting by a single spawner. Of the fresh ones the newest goes
+// first, but once in kOldestWait the oldest, over which others may be spawned for ever; not more
+// often, for in a tree of spawns each such turn opens one more branch.
 Actor* Worker::pick_among_all() {
   for (;;) {
     Actor* a = nullptr;

@@ -78,11 +78,12 @@ class alignas(kCacheLine) Worker {
     ready.push(a);
     if (!solo && ready.ring_size() >= 2) share();
   }
-  // The current actor is about to be preempted: those that are ready then go before the pinned ones.
+  // The current actor is about to be preempted: those that are ready then go before the pinned
+  // ones.
   void let_pass() {
     if (passing == Passing::not_yet) passing = Passing::now;
   }
-  void enqueue_fresh(Actor* a);  // spawned: runs before older ones
+  void enqueue_fresh(Actor* a);       // spawned: runs before older ones
   std::int64_t hold_fresh(Actor* a);  // spawned earlier, by others; how many there are now
   bool has_local_work() const { return !ready.empty() || !pinned.empty() || fresh.size() != 0; }
 
@@ -118,7 +119,7 @@ class alignas(kCacheLine) Worker {
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
   EhState* eh = nullptr;
   RunQueue ready;
-  ActorList pinned;  // preempted: they resume on this thread
+  ActorList pinned;               // preempted: they resume on this thread
   std::uint32_t pinned_turn = 0;  // the position in `ready` that the first of them comes after
   enum class Passing : std::uint8_t { not_yet, now, done } passing = Passing::not_yet;
   FreshDeque fresh;
@@ -150,8 +151,8 @@ class alignas(kCacheLine) Worker {
   alignas(kCacheLine) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 once notified
   bool idle_listed = false;                                     // under the runtime's idle lock
   bool deputy = false;                                          // as in_poller
-  // For the monitor and debuggers: gettid() while it runs, else 0, and whether it sleeps for want of
-  // work. relaxed: hints.
+  // For the monitor and debuggers: gettid() while it runs, else 0, and whether it sleeps for want
+  // of work. relaxed: hints.
   std::atomic<std::int32_t> thread{0};
   std::atomic<bool> resting{false};
   bool in_poller = false;          // written while it is not listed, read under the idle lock
@@ -160,7 +161,7 @@ class alignas(kCacheLine) Worker {
   std::int64_t watched_fresh = 0;
 
   static constexpr std::uint32_t kMaxTicks = 61;
-  static constexpr std::uint32_t kCrowd = 128;      // children
+  static constexpr std::uint32_t kCrowd = 128;             // children
   static constexpr std::uint64_t kOldestWait = 1'000'000;  // ns
 
  private:

@@ -124,8 +124,8 @@ Values hog_alone(std::chrono::microseconds quantum) {
     auto work = [] {
       for (int i = 0; i < turns; ++i) asm volatile("" : : "r"(i));
     };
-    return per_op(turns, [&] { smarm::join_all(smarm::spawn(work), smarm::spawn(work)); }) *
-           turns / 1e6;
+    return per_op(turns, [&] { smarm::join_all(smarm::spawn(work), smarm::spawn(work)); }) * turns /
+           1e6;
   });
 }
 const Register loops({.name = "loops",
@@ -143,7 +143,8 @@ const Register loops_100us({.name = "loops_100us",
                             .figures = {{"", "ms"}},
                             .baseline = "loops",
                             .workers = {1},
-                            .run = [](unsigned) { return hog_alone(std::chrono::microseconds(100)); },
+                            .run =
+                                [](unsigned) { return hog_alone(std::chrono::microseconds(100)); },
                             .what = "the same, async_preempt 0.1 ms"});
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Neither stops nor unwinds: a loop without a safe-point, in which no signal may stop it. It leaves the loop after two minutes, so
-// that a test that fails does not leave a spinning process.
+// Neither stops nor unwinds: a loop without a safe-point, in which no signal may stop it. It leaves
+// the loop after two minutes, so that a test that fails does not leave a spinning process.
 #include <smarm/plugin.hpp>
 
 #include <chrono>

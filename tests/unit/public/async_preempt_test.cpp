@@ -264,8 +264,8 @@ TEST_SUITE("public async preempt") {
   }
 
   TEST_CASE("one that is busy inside libc yields at its next allocation") {
-    smarm::Runtime runtime = smarm::init(
-        impatient(1).alloc_interval(1'000'000).timeslice_cycles(1'000'000'000'000));
+    smarm::Runtime runtime =
+        smarm::init(impatient(1).alloc_interval(1'000'000).timeslice_cycles(1'000'000'000'000));
     runtime.run([] {
       std::atomic<bool> released = false;
       auto peer = smarm::spawn([&] { released = true; });
