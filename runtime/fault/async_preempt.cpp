@@ -1,10 +1,10 @@
 // The handler of SIGURG, which the monitor sends to a worker whose actor has run for too long.
 //
 // The actor is stopped where it is only if that is certain to be code of its own: no section of the
-// runtime, no lock held that others of its worker may want, and an instruction in the text of the
-// program or a plugin, not in a system library, which may hold locks that nobody counts. All else
-// is asked to yield at its next tick. (The signal is Go's choice, for Go's reasons: nobody uses it,
-// and it is ignored by default.)
+// runtime, no interposed lock held that others of its worker may want, and an instruction in the
+// text of the program or a plugin, not in a system library, which may hold locks that nobody
+// counts. All else is asked to yield at its next tick. (The signal is Go's choice, for Go's
+// reasons: nobody uses it, and it is ignored by default.)
 
 #include "runtime/fault/async_preempt.hpp"
 
@@ -19,6 +19,7 @@
 #include <cpuid.h>
 #include <signal.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -35,7 +36,7 @@ namespace {
 
 constexpr std::uintptr_t kRedZone = 128;
 constexpr std::uintptr_t kRegisters = 8 + 16 * 8 + 64;  // the trampoline's, with alignment
-constexpr std::uintptr_t kScheduler = 3072;             // what a switch and its maintenance may use
+constexpr std::uintptr_t kScheduler = 4096;             // what a switch and its maintenance may use
 
 bool has_room(const char* sp) {
   const Stack stack = stack_at(sp);
@@ -52,10 +53,16 @@ bool may_stop(const Worker& w, const mcontext_t& at) {
          has_room(reinterpret_cast<const char*>(at.gregs[REG_RSP]));
 }
 
-void on_preempt(int, siginfo_t*, void* context) {
+// The monitor's, of a runtime that has one.
+bool is_ours(const siginfo_t& info, const Worker& w) {
+  return info.si_code == SI_TKILL && info.si_pid == ::getpid() &&
+         w.runtime.config().async_preempt_ns != 0;
+}
+
+void on_preempt(int, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   Worker* w = current_worker();
-  if (w && w->in_runtime == 0 && w->current) {
+  if (w && w->in_runtime == 0 && w->current && is_ours(*info, *w)) {
     mcontext_t& at = static_cast<ucontext_t*>(context)->uc_mcontext;
     if (may_stop(*w, at)) {
       auto* sp = reinterpret_cast<std::uintptr_t*>(at.gregs[REG_RSP] - kRedZone) - 1;

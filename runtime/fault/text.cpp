@@ -5,6 +5,7 @@
 #include <link.h>
 #include <unwind.h>
 
+#include <cstdlib>
 #include <cstring>
 
 extern "C" {
@@ -23,7 +24,7 @@ struct Range {
 };
 
 Range runtime_text, cold_runtime_text;
-Range program, libc, linker, libgcc;
+Range program, libc, linker, allocator, libgcc;
 
 // The mapped image that an address is in.
 Range image_of(const void* address) {
@@ -51,12 +52,13 @@ void learn_text() {
   program = image_of(smarm_text_begin);
   libc = library_of(reinterpret_cast<const void*>(&::gnu_get_libc_version));
   linker = library_of(reinterpret_cast<const void*>(&::__tls_get_addr));
+  allocator = library_of(reinterpret_cast<const void*>(&std::malloc));
   libgcc = library_of(reinterpret_cast<const void*>(&::_Unwind_Backtrace));
 }
 
 Text text_at(std::uintptr_t pc, bool plugins_only) noexcept {
   if (runtime_text.holds(pc) || cold_runtime_text.holds(pc)) return Text::runtime;
-  if (libc.holds(pc) || linker.holds(pc)) return Text::host;
+  if (libc.holds(pc) || linker.holds(pc) || allocator.holds(pc)) return Text::host;
   if (libgcc.holds(pc)) return Text::unwinder;
   return plugins_only && program.holds(pc) ? Text::host : Text::user;
 }

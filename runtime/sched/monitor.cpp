@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint32_t kRoused = 1, kEnd = 2;
 constexpr std::uint64_t kSwitches = 8;
-constexpr std::uint32_t kQuietLooks = 8;  // each a sleep twice as long as the one before
+constexpr std::uint64_t kQuiet = 1'000'000'000;  // ns of looks with nobody busy before it sleeps
 
 // Does the kernel run the thread, or keep it waiting for a CPU? Not when it sleeps in a call.
 bool is_running(pid_t thread) {
@@ -69,10 +69,11 @@ void Monitor::run() {
   Clock& clock = SystemClock::instance();
   // Twice a quantum: an actor is stopped between one and one and a half of them.
   const std::uint64_t interval = std::max<std::uint64_t>(quantum_ns_ / 2, 50'000);
-  std::uint32_t quiet = 0;
+  std::uint64_t busy_ns = clock.now_ns();  // when somebody was last
   for (;;) {
-    std::uint64_t until = clock.now_ns() + (interval << std::min(quiet, kQuietLooks));
-    if (quiet > kQuietLooks) {
+    const std::uint64_t began = clock.now_ns();
+    std::uint64_t until = began + interval;
+    if (began - busy_ns > kQuiet) {
       asleep_.store(true, std::memory_order_seq_cst);
       if (runtime_.all_idle()) until = kNever;
     }
@@ -85,8 +86,8 @@ void Monitor::run() {
       std::uint32_t roused = kRoused;
       word_.compare_exchange_strong(roused, 0, std::memory_order_relaxed);
     }
-    quiet = runtime_.all_idle() ? quiet + (quiet <= kQuietLooks) : 0;
     const std::uint64_t now = clock.now_ns();
+    if (word == kRoused || !runtime_.all_idle()) busy_ns = now;
     for (std::size_t i = 0; i < watched_.size(); ++i)
       look(*runtime_.workers()[i], watched_[i], now);
   }
@@ -97,8 +98,8 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
   const pid_t thread = w.thread.load(std::memory_order_relaxed);
   if (activity != watched.activity || thread == 0 || w.resting.load(std::memory_order_relaxed)) {
     // Few switches since the look that ended in a signal: they followed it at once.
-    const bool by_signal =
-        activity - watched.activity <= kSwitches && watched.signalled_ns == watched.looked_ns;
+    const bool by_signal = watched.signalled_ns != 0 && activity - watched.activity <= kSwitches &&
+                           watched.signalled_ns == watched.looked_ns;
     watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
     watched.activity = activity;
   } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {

@@ -6,8 +6,8 @@
 // stopped where it is, the handler decides (fault/async_preempt.cpp). A thread that sleeps in the
 // kernel is left alone: a signal would cut its system call short.
 //
-// While all workers are idle it sleeps longer and longer, in the end without limit; the first one
-// that goes back to work rouses it. The idle protocol of runtime_core.hpp, with `asleep_` for
+// When all workers have been idle for a second it sleeps without limit; the first one that goes
+// back to work rouses it. The idle protocol of runtime_core.hpp, with `asleep_` for
 // idle_count: one side stores it and then looks for busy workers, the other leaves the idle list
 // and then looks at it, all seq_cst.
 #pragma once

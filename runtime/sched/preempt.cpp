@@ -47,7 +47,11 @@ void tick_slow() noexcept {
   }
   smarm_tls_countdown =
       static_cast<std::int32_t>(w->runtime.alloc_interval.load(std::memory_order_relaxed));
-  if (preemptible(*w) && slice_used_up(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
+  if (!preemptible(*w)) {
+    if (w->slice_start == Worker::kOverdue) smarm_tls_countdown = 1;  // the request stands
+  } else if (slice_used_up(*w)) {
+    yield_implicitly(*w, w->counters.preempted_alloc);
+  }
 }
 
 void give_way() noexcept {
@@ -56,7 +60,7 @@ void give_way() noexcept {
 }
 
 void yield_at_next_tick(Worker& w) noexcept {
-  w.slice_start = 1;
+  w.slice_start = Worker::kOverdue;
   smarm_tls_countdown = 1;
 }
 
@@ -64,7 +68,8 @@ extern "C" void smarm_preempted() noexcept {
   Worker& w = *current_worker();
   yield_implicitly(w, w.counters.preempted_async);
   Actor& self = *w.current;
-  if (kill_pending(self) && self.no_preempt == 0) overran_kill(self);
+  // Also while it unwinds: a destructor may loop.
+  if (self.word.load(std::memory_order_relaxed) & state_word::kKill) overran_kill(self);
 }
 
 bool Retries::let_others_run() noexcept {

@@ -159,7 +159,7 @@ std::int64_t Worker::make_room_for(Actor* a) {
 // actor makes a few, giving way would walk it breadth-first.
 void Worker::give_way_to_children() {
   spawned_in_turn = 0;
-  slice_start = 1;
+  slice_start = kOverdue;
   smarm_tls_countdown = 1;
 }
 

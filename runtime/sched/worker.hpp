@@ -161,6 +161,7 @@ class alignas(kCacheLine) Worker {
   std::int64_t watched_fresh = 0;
 
   static constexpr std::uint32_t kMaxTicks = 61;
+  static constexpr std::uint64_t kOverdue = 1;             // as slice_start: long ago
   static constexpr std::uint32_t kCrowd = 128;             // children
   static constexpr std::uint64_t kOldestWait = 1'000'000;  // ns
 
