@@ -10,7 +10,6 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
-#include "runtime/base/sanitizer.hpp"
 #include "runtime/context/red_zone.hpp"
 #include "runtime/fault/text.hpp"
 #include "runtime/sched/preempt.hpp"

@@ -7,6 +7,15 @@
         .macro  saved_far reg, offset
         .cfi_escape 0x10, \reg, 3, 0x77, 0x80 | (\offset & 0x7f), \offset >> 7
         .endm
+        // Into the frame at r8: what a function must leave as it was.
+        .macro  save_callee_saved
+        movq    %rbx, 24(%r8)
+        movq    %rbp, 48(%r8)
+        movq    %r12, 96(%r8)
+        movq    %r13, 104(%r8)
+        movq    %r14, 112(%r8)
+        movq    %r15, 120(%r8)
+        .endm
 
         .text
 
@@ -57,12 +66,7 @@ smarm_fault_here:
         cmoveq  %rsp, %rcx
         leaq    -160(%rcx), %r8
         andq    $-16, %r8
-        movq    %rbx, 24(%r8)
-        movq    %rbp, 48(%r8)
-        movq    %r12, 96(%r8)
-        movq    %r13, 104(%r8)
-        movq    %r14, 112(%r8)
-        movq    %r15, 120(%r8)
+        save_callee_saved
         leaq    8(%rsp), %r9
         movq    %r9, 56(%r8)
         movq    (%rsp), %r9             // inside the call, which is what fails
@@ -90,13 +94,8 @@ smarm_fault_here:
 smarm_diverted_return:
         leaq    -160(%rsp), %r8
         andq    $-16, %r8
-        movq    %rbx, 24(%r8)
-        movq    %rbp, 48(%r8)
         movq    %rsp, 56(%r8)
-        movq    %r12, 96(%r8)
-        movq    %r13, 104(%r8)
-        movq    %r14, 112(%r8)
-        movq    %r15, 120(%r8)
+        save_callee_saved
         movq    %r8, %rdi
         movq    %r8, %rsp
         callq   smarm_diverted          // fills in the rest; the frame may have to be elsewhere

@@ -103,7 +103,8 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
     watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
     watched.activity = activity;
   } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {
-    // Again at every look until something happens: it may be in libc now, in its own code then.
+    // An eighth early, for looks are not on the dot. Again at every look until something happens:
+    // it may be in libc now, in its own code then.
     ::tgkill(::getpid(), thread, SIGURG);
     watched.signalled_ns = now_ns;
   }

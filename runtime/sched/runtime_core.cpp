@@ -76,7 +76,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     root = spawn_on(first, {entry, closure, {}, 0, stack_class_of(config_.stack_size)});
     smarm_tls_worker = nullptr;
   } catch (const std::system_error& e) {
-    set_last_error("cannot start worker thread %zu of %zu: %s; ask for fewer", threads.size() + 2,
+    set_last_error("cannot start thread %zu for %zu workers: %s; ask for fewer", threads.size() + 2,
                    workers_.size(), e.what());
   }
   start(root ? kGo : kGiveUp);

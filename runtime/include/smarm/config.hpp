@@ -54,7 +54,7 @@ class Config {
   // An actor that runs for longer without an allocation or a core call is stopped by a signal, when
   // it is in code of the program's or a plugin's own and holds no lock, and goes on after the
   // others, on the same OS thread. Rounded up to 0.1 ms. 0, the default: never. Takes SIGURG and a
-  // thread of its own, which sleeps while all workers are idle.
+  // thread of its own, which sleeps when all workers have been idle for a second.
   template <class Rep, class Period>
   Config& async_preempt(std::chrono::duration<Rep, Period> quantum) {
     const std::int64_t ns = detail::to_ns(quantum);
