@@ -91,6 +91,18 @@ class RunQueue {
     head_.store(head + 1, std::memory_order_relaxed);
     return a;
   }
+  // Nobody steals: pushes `a` and pops another in one, where there is another in the ring and
+  // nothing behind it.
+  bool can_rotate() const { return ring_size() != 0 && room_ != 0; }
+  Actor* rotate(Actor* a) {
+    const std::uint32_t head = head_.load(std::memory_order_relaxed);
+    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+    Actor* next = slots_[head % kSize].load(std::memory_order_relaxed);
+    slots_[tail % kSize].store(a, std::memory_order_relaxed);
+    head_.store(head + 1, std::memory_order_relaxed);
+    tail_.store(tail + 1, std::memory_order_relaxed);
+    return next;
+  }
   Actor* pop_among_many() {
     popping_.store(true, kLightOrder);
     light_barrier();

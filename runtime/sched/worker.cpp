@@ -170,6 +170,25 @@ void Worker::give_way_to_children() {
   return pick_among_all();
 }
 
+// yield_alone where the short way does not serve.
+[[gnu::noinline]] void Worker::yield_slowly(Actor* self) {
+  ready.push(self);
+  leave_alone(self);
+}
+
+// `next` was taken from the ring, and maintenance is due or it has no stack.
+[[gnu::noinline]] void Worker::yield_to(Actor* self, Actor* next) {
+  leaving = std::exchange(current, nullptr);  // what runs below runs for nobody
+  if (ticks_left == 0) maintain();
+  leaving = nullptr;
+  if (!next->stack && !prepare(next)) next = pick_among_all();  // finds self at the latest
+  if (next == self) {
+    current = self;
+  } else {
+    hand_over(self, next);
+  }
+}
+
 [[gnu::noinline]] Actor* Worker::start_or_pick(Actor* a) {
   current = nullptr;  // as above
   return a && prepare(a) ? a : pick_among_all();

@@ -176,6 +176,10 @@ class alignas(kCacheLine) Worker {
   Actor* pick_among_all();
   Actor* start_or_pick(Actor* a);
   Actor* oldest_fresh();
+  void yield_alone(Actor* self);
+  void yield_slowly(Actor* self);
+  void yield_to(Actor* self, Actor* next);
+  void hand_over(Actor* self, Actor* next);
   void go_idle(Actor* self);
   void share();
   std::int64_t make_room_for(Actor* a);
@@ -260,6 +264,10 @@ inline void Worker::finish(Actor* a) {
   }
   if (!next) [[unlikely]]
     return go_idle(self);
+  hand_over(self, next);
+}
+
+[[gnu::always_inline]] inline void Worker::hand_over(Actor* self, Actor* next) {
   current = next;
   counters.resumes.add();
   self->eh = *eh;
@@ -267,16 +275,27 @@ inline void Worker::finish(Actor* a) {
   switch_context(self->context, next->context);
 }
 
+// leave_alone for one that stays runnable.
+[[gnu::always_inline]] inline void Worker::yield_alone(Actor* self) {
+  if (irregular || !ready.can_rotate()) [[unlikely]]
+    return yield_slowly(self);
+  slice_start = 0;
+  Actor* next = ready.rotate(self);
+  if (--ticks_left == 0 || !next->stack) [[unlikely]]
+    return yield_to(self, next);
+  hand_over(self, next);
+}
+
 template <Worker::After how>
 [[gnu::always_inline]] inline void Worker::leave() {
   Actor* self = current;
   if (!solo) return leave_among_many<how>(self);
   if constexpr (how == After::queue) {
-    ready.push(self);
+    yield_alone(self);
   } else {
     finish<how>(self);
+    leave_alone(self);
   }
-  leave_alone(self);
 }
 
 template <Worker::After how>

@@ -43,6 +43,11 @@ namespace {
   return SMARM_OK;
 }
 
+inline void prefetch_to_wake(const Actor& a) {
+  __builtin_prefetch(&a.word, 1);
+  __builtin_prefetch(&a.runtime);
+}
+
 [[gnu::noinline]] int wake_receiver(smarm_channel& c, Worker* w, std::uint64_t waiter) {
   const Ticket ticket = Ticket::unpack(waiter);
   if (w && &w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
@@ -65,6 +70,10 @@ int send_message(smarm_channel& c, void* payload) {
     if (!c.ownership.is_shared() || c.places || c.receiver_gone.load(std::memory_order_acquire))
         [[unlikely]]
       return send_slowly(c, payload);
+    // The locked instructions of push() wait for their lines one by one: a sleeping receiver's is
+    // fetched meanwhile.
+    if (const std::uint64_t asleep = c.waiter.load(std::memory_order_relaxed))
+      prefetch_to_wake(Ticket::unpack(asleep).actor());
     push(c, Message::of(payload));
     const std::uint64_t waiter = c.waiter.load(std::memory_order_seq_cst);
     return waiter ? wake_receiver(c, w, waiter) : SMARM_OK;

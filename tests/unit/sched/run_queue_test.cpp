@@ -36,6 +36,23 @@ TEST_SUITE("run queue") {
     }
   }
 
+  TEST_CASE("to rotate is to push and pop, where another waits in the ring and none behind it") {
+    RunQueue queue(false);
+    auto actors = make_actors(300);
+    CHECK_FALSE(queue.can_rotate());
+    for (std::uint32_t i = 0; i < RunQueue::kSize; ++i) queue.push(&actors[i]);
+    Actor* running = &actors[299];
+    for (std::uint32_t i = 0; i < 600; ++i) {  // more than once around the full ring
+      REQUIRE(queue.can_rotate());
+      Actor* next = queue.rotate(running);
+      REQUIRE(next->index == (i < 256 ? i : i % 257 == 256 ? 299 : i % 257));
+      running = next;
+    }
+    CHECK(queue.size() == RunQueue::kSize);
+    queue.push(&actors[298]);  // behind the ring
+    CHECK_FALSE(queue.can_rotate());
+  }
+
   TEST_CASE("steal takes the older half, and one only when asked for single ones") {
     RunQueue victim(true), thief(true);
     auto actors = make_actors(10);
