@@ -280,6 +280,13 @@ bool Worker::cancel_timer(TimerNode& timer) {
   return wheel.cancel(timer);
 }
 
+// Timers come due in batches, and who has slept long has its stack in no cache and no TLB: what it
+// goes on with is fetched while the rest of the batch is woken.
+void prefetch_stack(const Actor& a) {
+  const auto* sp = static_cast<const char*>(a.context.sp);
+  for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(sp + line * 64);
+}
+
 // One at a time, so that no waker is called under the lock and a due timer can be cancelled until
 // its turn comes.
 void Worker::fire_due_timers(Worker& on, std::uint64_t now_ns) {
@@ -299,7 +306,8 @@ void Worker::fire_due_timers(Worker& on, std::uint64_t now_ns) {
     }
     on.counters.timers_fired.add();
     if (ticket) {
-      on.wake(ticket);
+      const Actor& a = ticket.actor();
+      if (on.wake(ticket)) prefetch_stack(a);
     } else {
       fire_timer(*due);
     }

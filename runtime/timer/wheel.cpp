@@ -3,6 +3,7 @@
 #include "runtime/base/assert.hpp"
 
 #include <bit>
+#include <iterator>
 
 namespace smarm {
 
@@ -25,7 +26,7 @@ void Wheel::link(TimerNode& t, std::uint64_t tick) {
   t.next = slots_[level][slot];
   if (t.next) t.next->prev = &t;
   slots_[level][slot] = &t;
-  occupied_[level] |= std::uint64_t{1} << slot;
+  occupied_[level].set(slot);
 }
 
 void Wheel::unlink(TimerNode& t) {
@@ -37,7 +38,7 @@ void Wheel::unlink(TimerNode& t) {
     t.prev->next = t.next;
   } else {
     slots_[t.level][t.slot] = t.next;
-    if (!t.next) occupied_[t.level] &= ~(std::uint64_t{1} << t.slot);
+    if (!t.next) occupied_[t.level].clear(t.slot);
   }
 }
 
@@ -57,19 +58,24 @@ bool Wheel::cancel(TimerNode& t) {
   return true;
 }
 
+unsigned Wheel::Occupied::first_from(unsigned slot) const {
+  std::uint64_t word = words[slot / 64] & ~std::uint64_t{0} << slot % 64;
+  for (unsigned i = slot / 64;; word = words[i]) {
+    if (word) return i * 64 + static_cast<unsigned>(std::countr_zero(word));
+    if (++i == std::size(words)) return kNone;
+  }
+}
+
 bool Wheel::next_tick(std::uint64_t& tick, unsigned& level) const {
   for (unsigned l = 0; l < kLevels; ++l) {
-    if (!occupied_[l]) continue;
     // A timer on a level lies after the wheel's own position there (at it, on level 0), never
     // before: the differing bit says so.
-    const unsigned position = static_cast<unsigned>(now_ >> (l * kBits)) & (kSlots - 1);
-    const std::uint64_t ahead = occupied_[l] & (~std::uint64_t{0} << position);
-    SMARM_ASSERT(ahead != 0);
-    const unsigned slot = static_cast<unsigned>(std::countr_zero(ahead));
     const unsigned shift = l * kBits;
+    const unsigned position = static_cast<unsigned>(now_ >> shift) & (kSlots - 1);
+    const unsigned slot = occupied_[l].first_from(position);
+    if (slot == Occupied::kNone) continue;
     const unsigned upper = shift + kBits;
-    const std::uint64_t base = upper < 64 ? now_ >> upper << upper : 0;
-    tick = base | std::uint64_t{slot} << shift;
+    tick = now_ >> upper << upper | std::uint64_t{slot} << shift;
     level = l;
     return true;
   }
@@ -106,7 +112,7 @@ void Wheel::advance(std::uint64_t now_ns) {
     const unsigned slot = static_cast<unsigned>(tick >> (level * kBits)) & (kSlots - 1);
     TimerNode* list = slots_[level][slot];
     slots_[level][slot] = nullptr;
-    occupied_[level] &= ~(std::uint64_t{1} << slot);
+    occupied_[level].clear(slot);
     while (list) {
       TimerNode& t = *list;
       list = t.next;
