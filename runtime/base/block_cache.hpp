@@ -20,13 +20,15 @@ namespace detail {
 // Eight more than multiples of 16: what glibc's malloc has room for beside its own word.
 inline constexpr unsigned short kBlockClassSize[kBlockClasses] = {40,  56,  72,  104,
                                                                   136, 200, 264, 520};
-inline constexpr unsigned char kBlockClassOf[] = {0, 0, 0, 1, 2, 3, 3, 4, 4,
-                                                  5, 5, 5, 5, 6, 6, 6, 6};  // by (size + 7) / 16
+// By (size + 7) / 16.
+inline constexpr unsigned char kBlockClassOf[] = {0, 0, 0, 1, 2, 3, 3, 4, 4, 5, 5,
+                                                  5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 7,
+                                                  7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
 }  // namespace detail
 
 // The size class of a request of 1 to kLargestBlock bytes.
 constexpr std::size_t block_class(std::size_t size) {
-  return size <= 264 ? detail::kBlockClassOf[(size + 7) / 16] : 7;
+  return detail::kBlockClassOf[(size + 7) / 16];
 }
 constexpr std::size_t block_class_size(std::size_t cls) { return detail::kBlockClassSize[cls]; }
 
