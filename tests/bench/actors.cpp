@@ -28,7 +28,7 @@ Values yield(unsigned workers) {
   });
 }
 const Register yields({.name = "yield",
-                       .baseline = "syscall",
+                       .baseline = "switch",
                        .run = yield,
                        .what = "2 actors yield in a loop, one yield",
                        .peers = true});
