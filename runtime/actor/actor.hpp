@@ -87,7 +87,7 @@ struct alignas(64) Actor {
   bool dying = false;   // its stack is being unwound
   bool pinned = false;  // preempted implicitly: resumes on the same worker
 
-  std::uint16_t overrun = 0;  // quanta that it ran on after a kill
+  std::uint16_t overrun = 0;  // how many times a signal stopped it after a kill
 
   // Constant from spawn to end. Atomic (relaxed) where a stranger with a stale pid may look.
   std::uint32_t index = 0;
@@ -104,7 +104,8 @@ struct alignas(64) Actor {
   smarm_exit* exit = nullptr;
   std::uint8_t swallowed = 0;  // how many times a kill was caught and not rethrown
   bool abandoned = false;
-  bool relayed = false;  // a generator caught the kill to pass it on to its consumer
+  bool relayed = false;                // a generator caught the kill to pass it on to its consumer
+  std::uint32_t overrun_since_ms = 0;  // when the first of `overrun` was
 
   // One wait at a time.
   WaitTimer timer{};

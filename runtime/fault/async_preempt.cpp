@@ -3,8 +3,9 @@
 // The actor is stopped where it is only if that is certain to be code of its own: no section of the
 // runtime, no interposed lock held that others of its worker may want, and an instruction in the
 // text of the program or a plugin, not in a system library, which may hold locks that nobody
-// counts. All else is asked to yield at its next tick. (The signal is Go's choice, for Go's
-// reasons: nobody uses it, and it is ignored by default.)
+// counts. The one exception is memcpy and its like, called from there. All else is asked to yield
+// at its next tick. (The signal is Go's choice, for Go's reasons: nobody uses it, and it is ignored
+// by default.)
 
 #include "runtime/fault/async_preempt.hpp"
 
@@ -19,6 +20,7 @@
 #include <signal.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -44,12 +46,44 @@ bool has_room(const char* sp) {
   return sp >= stack.bottom() && static_cast<std::uintptr_t>(sp - stack.bottom()) >= need;
 }
 
+bool is_own_text(std::uintptr_t pc, bool plugins_only) {
+  return text_at(pc, plugins_only) == Text::user && !in_system_library(pc);
+}
+
+// The interrupted function, and who called it.
+struct Leaf {
+  std::uintptr_t pc;
+  bool plugins_only;
+  bool reached = false, own = false;
+};
+
+_Unwind_Reason_Code look(_Unwind_Context* context, void* arg) {
+  auto& leaf = *static_cast<Leaf*>(arg);
+  const std::uintptr_t ip = _Unwind_GetIP(context);
+  if (leaf.reached) {
+    leaf.own = is_own_text(ip - 1, leaf.plugins_only);
+    return _URC_END_OF_STACK;
+  }
+  if (ip != leaf.pc) return _URC_NO_REASON;  // the handler's
+  leaf.reached = true;
+  return is_pure_function(_Unwind_GetRegionStart(context)) ? _URC_NO_REASON : _URC_END_OF_STACK;
+}
+
+// Copies, say, 100 MB, in libc but for the actor's own code. (From within libc the same function
+// may be called under a lock.)
+bool in_pure_call(std::uintptr_t pc, bool plugins_only) {
+  if (text_at(pc, plugins_only) != Text::host) return false;
+  Leaf leaf{pc, plugins_only};
+  _Unwind_Backtrace(look, &leaf);
+  return leaf.own;
+}
+
 bool may_stop(const Worker& w, const mcontext_t& at) {
   if (w.current->no_preempt != 0) return false;
   const bool plugins_only = w.runtime.config().fault_scope == SMARM_FAULTS_OF_PLUGINS;
   const auto pc = static_cast<std::uintptr_t>(at.gregs[REG_RIP]);
-  return text_at(pc, plugins_only) == Text::user && !in_system_library(pc) &&
-         has_room(reinterpret_cast<const char*>(at.gregs[REG_RSP]));
+  return has_room(reinterpret_cast<const char*>(at.gregs[REG_RSP])) &&
+         (is_own_text(pc, plugins_only) || in_pure_call(pc, plugins_only));
 }
 
 // The monitor's, of a runtime that has one.
@@ -91,7 +125,7 @@ bool can_preempt_asynchronously() {
 
 void install_async_preemption() {
   static const bool done = [] {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_sigaction = on_preempt;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     SMARM_ASSERT(::sigaction(SIGURG, &action, nullptr) == 0);

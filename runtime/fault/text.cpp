@@ -5,8 +5,11 @@
 #include <link.h>
 #include <unwind.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 extern "C" {
 extern const char smarm_text_begin[], smarm_text_end[];
@@ -25,6 +28,12 @@ struct Range {
 
 Range runtime_text, cold_runtime_text;
 Range program, libc, linker, allocator, libgcc;
+
+constexpr const char* kPure[] = {"memcpy",  "memmove", "memset",  "memcmp", "memchr",
+                                 "memrchr", "strlen",  "strnlen", "strcmp", "strncmp",
+                                 "strchr",  "strrchr", "strcpy",  "strncpy"};
+// Where they begin. Each name stands for several functions, of which the loader has chosen one.
+std::array<std::uintptr_t, std::size(kPure)> pure_functions;
 
 // The mapped image that an address is in.
 Range image_of(const void* address) {
@@ -54,6 +63,9 @@ void learn_text() {
   linker = library_of(reinterpret_cast<const void*>(&::__tls_get_addr));
   allocator = library_of(reinterpret_cast<const void*>(&std::malloc));
   libgcc = library_of(reinterpret_cast<const void*>(&::_Unwind_Backtrace));
+  std::ranges::transform(kPure, pure_functions.begin(), [](const char* name) {
+    return reinterpret_cast<std::uintptr_t>(::dlsym(RTLD_DEFAULT, name));
+  });
 }
 
 Text text_at(std::uintptr_t pc, bool plugins_only) noexcept {
@@ -72,6 +84,10 @@ bool in_system_library(std::uintptr_t pc) noexcept {
     return std::strncmp(name, folder, std::strlen(folder)) == 0;
   };
   return name[0] != '/' || under("/lib") || under("/usr/lib");
+}
+
+bool is_pure_function(std::uintptr_t begin) noexcept {
+  return begin != 0 && std::ranges::find(pure_functions, begin) != pure_functions.end();
 }
 
 }  // namespace smarm

@@ -19,4 +19,8 @@ Text text_at(std::uintptr_t pc, bool plugins_only) noexcept;
 // Async-signal-safe. Whether it is in a shared object that came with the system, or in none.
 bool in_system_library(std::uintptr_t pc) noexcept;
 
+// Async-signal-safe. Whether a function begins there that does nothing but read and write the
+// memory that it is given (memcpy and the like): it holds no lock, and calls nobody.
+bool is_pure_function(std::uintptr_t begin) noexcept;
+
 }  // namespace smarm

@@ -197,7 +197,10 @@ int kill_pid(smarm_pid pid) {
 namespace {
 
 constexpr std::uint8_t kMostSwallowed = 3;
-constexpr std::uint64_t kKillPatience = 1'000'000'000;  // ns
+// By the clock, so that of many loops on a worker each is given up as soon; but each has had its
+// quanta to come to a safe-point, whoever else ran.
+constexpr std::uint32_t kKillPatienceMs = 1000;
+constexpr std::uint16_t kKillQuanta = 4;
 
 void kill_swallowed(void* arg) {
   auto* self = static_cast<Actor*>(arg);
@@ -220,8 +223,11 @@ void unwind_self() {
 }
 
 void overran_kill(Actor& self) {
-  const std::uint64_t quanta = kKillPatience / current_worker()->runtime.monitor().quantum_ns();
-  if (++self.overrun > std::clamp<std::uint64_t>(quanta, 2, 60'000))
+  const auto now =
+      static_cast<std::uint32_t>(current_worker()->runtime.clock().now_ns() / 1'000'000);
+  if (self.overrun == 0) self.overrun_since_ms = now;
+  if (self.overrun < kKillQuanta) ++self.overrun;
+  if (self.overrun == kKillQuanta && now - self.overrun_since_ms >= kKillPatienceMs)
     abandon_self(self, make_killed_record(self.pid(),
                                           "killed; it ran on without reaching a safe-point, so it "
                                           "was abandoned and its stack is lost"));

@@ -348,6 +348,40 @@ TEST_SUITE("public async preempt") {
     });
   }
 
+  TEST_CASE("one that copies memory is stopped inside memcpy, and its copies are whole") {
+    constexpr std::size_t kSize = 64u << 20;
+    run_with(impatient(1, 1ms), [] {
+      const std::vector<char> from(kSize, 'x');
+      bool whole = true;
+      auto copier = smarm::spawn([&] {
+        std::vector<char> to(kSize);
+        const std::uint64_t before = preemptions();
+        const auto deadline = SteadyClock::now() + kPatience;
+        while (preemptions() - before < 20 && SteadyClock::now() < deadline) {
+          std::memset(to.data(), 0, kSize);
+          std::memcpy(to.data(), from.data(), kSize);
+          whole = whole && to == from;
+        }
+        CHECK(preemptions() - before >= 20);
+      });
+      CHECK(copier.join());
+      CHECK(whole);
+    });
+  }
+
+  TEST_CASE("many loops on one worker that are killed are all abandoned in the time of one") {
+    run_with(impatient(1, 5ms), [] {
+      std::vector<smarm::JoinHandle> hogs;
+      for (int i = 0; i < 16; ++i)
+        hogs.push_back(smarm::spawn([] { (void)spin_until([] { return false; }); }));
+      smarm::yield_now();
+      const auto began = SteadyClock::now();
+      for (auto& hog : hogs) smarm::kill(hog.pid());
+      for (auto& end : smarm::join_all(hogs)) CHECK_FALSE(end);
+      CHECK(SteadyClock::now() - began < 10s);  // not 16 times one second
+    });
+  }
+
   TEST_CASE("the quantum is a duration from 0.1 ms up; none is the default") {
     CHECK(smarm::Config().raw().async_preempt_ns == 0);
     CHECK(smarm::Config().async_preempt(5ms).raw().async_preempt_ns == 5'000'000);
