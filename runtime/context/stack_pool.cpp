@@ -93,6 +93,13 @@ std::size_t StackPool::carved() const {
   return carved_;
 }
 
+std::size_t StackPool::in_use() const {
+  std::lock_guard lock(mutex_);
+  std::size_t n = 0;
+  for (const Class& c : classes_) n += c.in_use;
+  return n;
+}
+
 // Puts guards under n slots from `base` on; returns how many have one.
 std::size_t StackPool::guard(char* base, std::size_t slot, std::size_t n) {
   iovec ranges[kBatch];

@@ -73,6 +73,7 @@ class StackPool {
     return limit_;
   }  // most stacks at once; SIZE_MAX when nothing limits them
   std::size_t carved() const;  // slots that have a guard
+  std::size_t in_use() const;  // slots that are not in the pool: actors', and those of caches
 
   static constexpr std::size_t kBatch = 32;        // slots a system call
   static constexpr std::size_t kTrimTurn = 8;      // batches
