@@ -86,6 +86,9 @@ class DaemonProcess {
   // Waits until there are `count` records of that event that match, and returns the last.
   Json wait_log(const std::string& event, const Match& match = {}, std::size_t count = 1);
 
+  // Waits until it is done; the case fails when the daemon ends before, or patience does.
+  void until(const std::function<bool()>& done, const std::string& what);
+
   // sd_notify messages received so far, in order.
   std::vector<std::string> notifications();
   void wait_notification(const std::string& part);
@@ -96,8 +99,6 @@ class DaemonProcess {
   std::filesystem::path socket() const { return directory_ / "control.sock"; }
 
  private:
-  void until(const std::function<bool()>& done, const std::string& what);
-
   std::filesystem::path directory_;
   pid_t pid_ = -1;
   std::optional<int> exit_;

@@ -8,6 +8,8 @@
 #include "tests/integration/daemon_process.hpp"
 #include "tests/integration/open_loop.hpp"
 
+#include <algorithm>
+#include <fstream>
 #include <iostream>
 #include <thread>
 
@@ -51,6 +53,20 @@ struct Panicker {  // panics at each start until it is quarantined
   const char* reason;  // how it begins
   const char* type;
 };
+
+struct Noted {  // goes on until its file is removed; these words are in its records meanwhile
+  const char* name;
+  std::vector<std::string> words;
+};
+
+long available_mib() {
+  std::ifstream in("/proc/meminfo");
+  for (std::string key; in >> key;) {
+    long kib = 0;
+    if (key == "MemAvailable:" && in >> kib) return kib / 1024;
+  }
+  return 0;
+}
 
 class Page {
  public:
@@ -140,6 +156,22 @@ void run(Page& page, const Panicker& p) {
   }
 }
 
+void run(Page& page, const Noted& n) {
+  const auto is_said = [&] {
+    std::string records;
+    for (const Json& record : page.daemon.log())
+      if (record.value("plugin", "") == n.name) records += record.dump();
+    return std::ranges::all_of(n.words, [&records](const std::string& word) {
+      return records.find(word) != records.npos;
+    });
+  };
+  page.beside_load(n.name, [&](auto least_load) {
+    page.daemon.until(is_said, std::string("the record of ") + n.name);
+    least_load();
+    page.remove(n.name);
+  });
+}
+
 template <class Row>
 void run_all(const std::vector<Row>& rows) {
   std::vector<std::string> names;
@@ -192,5 +224,35 @@ TEST_SUITE("misbehaving") {
     run_all<Panicker>({{"throws_int", "", "int"},
                        {"throws_in_destructor", "", "std::logic_error"},
                        {"allocates_too_much", "std::bad_alloc", "std::bad_alloc"}});
+  }
+
+  // What the runtime does not contain yet. `--no-skip` runs them.
+  TEST_CASE("a blocking sleep on every worker" * doctest::skip()) {
+    run_all<Noted>({{"blocks_workers", {"block", "nanosleep"}}});
+  }
+
+  FAULT_CASE("exit() is refused, and ends its caller" * doctest::skip()) {
+    run_all<Panicker>({{"exits", "exit() was called in exits.g", "smarm::Fault"}});
+  }
+
+  FAULT_CASE("a handler of SIGSEGV is refused or put back" * doctest::skip()) {
+    run_all<Panicker>({{"replaces_sigsegv",
+                        "SIGSEGV: access to address 0x0 in replaces_sigsegv.g", "smarm::Fault"}});
+  }
+
+  TEST_CASE("a forked child does not go on as a second daemon" * doctest::skip()) {
+    run_all<Noted>({{"forks", {"the child has ended"}}});
+  }
+
+  TEST_CASE("a thread of the plugin's own that throws" * doctest::skip()) {
+    run_all<Noted>({{"thread_throws", {"on a thread of its own"}}});
+  }
+
+  TEST_CASE("a gigabyte in a mailbox that nobody reads" * doctest::skip()) {
+    if (available_mib() < 3000) {
+      std::cout << "  flood: left out, less than 3 GB of memory are available\n";
+      return;
+    }
+    run_all<Noted>({{"flood", {"all sent", "mailbox"}}});
   }
 }
