@@ -6,9 +6,10 @@
 //    If it is late itself, what it sends late counts from when it was due.
 // 2. The floor: a trivial echo server, one thread pinned to each CPU, gets the same requests at the
 //    same instants. It is what this machine can do at that moment. A reply of the server under test
-//    that comes too late is excused only when the floor had a stall of kStall or more while the
-//    reply was waited for, or so shortly before that work was still piled up: then some CPU was not
-//    to be had.
+//    that comes too late is excused only by a stall of the floor of kStall or more while the reply
+//    was waited for, or so shortly before that work was still piled up: then some CPU was not to be
+//    had. Twice that stall is forgiven and no more: an actor that is in the way is stopped by a
+//    thread that has to get a CPU, and then the worker has to get one.
 // 3. The floor's threads have the priority of the process that makes them, as the daemon has. A
 //    daemon that burnt all CPUs in many threads would excuse itself; the report says how often.
 #pragma once
@@ -27,7 +28,7 @@ struct LoadReport {
   std::string error;  // of a connection: empty when there was none
   std::size_t requests = 0;
   std::size_t late = 0;     // later than kLimit, and no stall of the machine to explain it
-  std::size_t excused = 0;  // later than kLimit beside such a stall
+  std::size_t excused = 0;  // later than kLimit, but for such a stall
   double p50_ms = 0, p99_ms = 0, worst_ms = 0;
   double floor_p99_ms = 0, floor_worst_ms = 0;
   std::string text() const;
