@@ -13,6 +13,7 @@
 #include "daemon/plugin/plugin_files.hpp"
 #include "daemon/supervision/daemon_backend.hpp"
 #include "daemon/supervision/listeners.hpp"
+#include "daemon/supervision/notices.hpp"
 #include "daemon/supervision/registry.hpp"
 #include "daemon/supervision/service_loop.hpp"
 #include "daemon/supervision/status_board.hpp"
@@ -126,6 +127,7 @@ class Daemon {
   Logger logger_;
   Registry registry_{&actor_lives};
   StatusBoard board_;
+  const Notices notices_{logger_, board_};
   smarm::Sender<Command> to_supervisor_;
   smarm::Receiver<Command> commands_;
   std::unique_ptr<plugin::ImageStore> store_;

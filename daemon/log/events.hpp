@@ -29,7 +29,9 @@ inline constexpr std::string_view kPluginReplaced = "plugin.replaced";
 inline constexpr std::string_view kPluginRolledBack = "plugin.rolled_back";
 inline constexpr std::string_view kPluginRemoved = "plugin.removed";
 inline constexpr std::string_view kPluginResident =
-    "plugin.resident";                                        // an image that could not be unmapped
+    "plugin.resident";  // an image that could not be unmapped
+inline constexpr std::string_view kPluginContained =
+    "plugin.contained";  // what it did to the process was refused, put back or ended
 inline constexpr std::string_view kPluginLog = "plugin.log";  // a line that a plugin wrote
 
 inline constexpr std::string_view kConfigReloaded = "config.reloaded";

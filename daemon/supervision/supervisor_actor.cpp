@@ -53,6 +53,7 @@ void SupervisorActor::run() {
   while (!supervisor_.finished()) {
     wait();
     take_messages();
+    smarm_process_check();  // after whatever a plugin did as it started or ended
     report_progress();
     parts_.board.beat();
   }

@@ -3,6 +3,7 @@
 #include "runtime/base/assert.hpp"
 #include "runtime/base/sanitizer.hpp"
 
+#include <pthread.h>
 #include <unwind.h>
 #if SMARM_ASAN
 #include <sanitizer/lsan_interface.h>
@@ -38,9 +39,15 @@ _Unwind_Reason_Code go_on(int, _Unwind_Action actions, _Unwind_Exception_Class, 
   return _URC_NO_REASON;
 }
 
-}  // namespace
+_Unwind_Reason_Code go_on_to_end(int, _Unwind_Action actions, _Unwind_Exception_Class,
+                                 _Unwind_Exception*, _Unwind_Context*, void*) {
+  if (actions & _UA_END_OF_STACK) ::pthread_exit(nullptr);
+  return _URC_NO_REASON;
+}
 
-void force_unwind(void (*on_swallowed)(void*), void* arg) {
+using Stop = decltype(go_on);
+
+[[noreturn]] void unwind_with(Stop* stop, void (*on_swallowed)(void*), void* arg) {
   auto* unwind =
       static_cast<ForcedUnwind*>(std::aligned_alloc(alignof(ForcedUnwind), sizeof(ForcedUnwind)));
   SMARM_ASSERT(unwind);
@@ -52,8 +59,18 @@ void force_unwind(void (*on_swallowed)(void*), void* arg) {
   unwind->header.exception_cleanup = finished;
   unwind->on_swallowed = on_swallowed;
   unwind->arg = arg;
-  _Unwind_ForcedUnwind(&unwind->header, go_on, nullptr);
+  _Unwind_ForcedUnwind(&unwind->header, stop, nullptr);
   assert_failed("forced unwinding came back", __FILE__, __LINE__);
+}
+
+}  // namespace
+
+void force_unwind(void (*on_swallowed)(void*), void* arg) { unwind_with(go_on, on_swallowed, arg); }
+
+void unwind_thread(void (*cut_short)()) {
+  unwind_with(
+      go_on_to_end, [](void* f) { reinterpret_cast<void (*)()>(f)(); },
+      reinterpret_cast<void*>(cut_short));
 }
 
 }  // namespace smarm

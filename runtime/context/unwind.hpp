@@ -12,4 +12,8 @@ namespace smarm {
 // base's own included.
 [[noreturn]] void force_unwind(void (*on_swallowed)(void*), void* arg);
 
+// The same for a thread that runs no actor: to the end of its stack, where the thread ends as by
+// pthread_exit. cut_short() is called where that does not work out, and must not come back.
+[[noreturn]] void unwind_thread(void (*cut_short)());
+
 }  // namespace smarm

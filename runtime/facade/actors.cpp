@@ -79,7 +79,7 @@ extern "C" {
 int smarm_spawn(const smarm_spawn_options* options, smarm_entry entry, void* closure,
                 smarm_actor** handle, smarm_pid* pid) {
   Worker* w = current_worker();
-  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  if (!w || !w->current) return not_an_actor();
   tick();
   Section section(w);
   Actor& self = *w->current;
@@ -105,7 +105,7 @@ int smarm_join(smarm_actor* handle, smarm_exit** exit) {
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = kill_pending(*w->current) ? kKilled : join_actor(*w->current, *block_of(handle), exit);
   }
@@ -126,7 +126,7 @@ smarm_pid smarm_self(void) {
 
 int smarm_yield(void) {
   Worker* w = current_worker();
-  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  if (!w || !w->current) return not_an_actor();
   Actor& self = *w->current;
   ++w->in_runtime;
   yield_current_actor(*w);
@@ -140,7 +140,7 @@ int smarm_park(void) {
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = park_current_actor(*w->current);
   }
@@ -151,7 +151,7 @@ int smarm_sleep(int64_t ns) {
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = kill_pending(*w->current) ? kKilled : sleep_current_actor(*w->current, ns);
   }

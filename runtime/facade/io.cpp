@@ -1,5 +1,6 @@
 // smarm.h: IO.
 
+#include "runtime/fault/raise.hpp"
 #include "runtime/io/socket.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/preempt.hpp"
@@ -18,7 +19,7 @@ int io_call(F f) {
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = kill_pending(*w->current) ? kKilled : f();
   }
@@ -74,7 +75,11 @@ int smarm_socket_connect(smarm_socket* s, const void* address, uint32_t length,
   return io_call([&] { return connect_socket(*s, address, length, timeout_ns); });
 }
 int smarm_block_on(void (*job)(void*), void* arg) {
-  return io_call([&] { return current_poller().blocking().run(job, arg); });
+  JobFailure failure;
+  const int status = io_call([&] { return current_poller().blocking().run(job, arg, failure); });
+  if (failure.failed) [[unlikely]]
+    raise_here(FaultCause::told, 0, failure.text);
+  return status;
 }
 
 }  // extern "C"

@@ -6,8 +6,14 @@
 #include "runtime/context/stack_pool.hpp"
 #include "runtime/facade/usable_cpus.hpp"
 #include "runtime/fault/async_preempt.hpp"
+#include "runtime/fault/culprit.hpp"
+#include "runtime/fault/exit.hpp"
 #include "runtime/fault/install.hpp"
+#include "runtime/fault/notice.hpp"
+#include "runtime/fault/report.hpp"
+#include "runtime/fault/signal_guard.hpp"
 #include "runtime/io/epoll_poller.hpp"
+#include "runtime/sched/forked.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/supervision/registry.hpp"
@@ -31,10 +37,13 @@ namespace {
 // What has to be in place before the first runtime is made.
 void install_floors() {
   static const bool done = [] {
+    install_fork_handler();
+    learn_process();
     install_throw_trace();
     install_terminate_handler();
     install_fault_handlers();
     install_supervision_hook();
+    Monitor::set_chore(smarm_process_check);
     return true;
   }();
   static_cast<void>(done);
@@ -107,6 +116,13 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
     if (!can_preempt_asynchronously()) return nullptr;
     install_async_preemption();
   }
+  // A child that was forked without an actor's stack may have a runtime of its own.
+  forked_child.store(false, std::memory_order_relaxed);
+  if (config.fault_scope == SMARM_FAULTS_OF_PLUGINS) {
+    become_host();
+    guard_signals();
+    watch_exit();
+  }
   try {
     return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
   } catch (const std::exception& e) {
@@ -150,6 +166,15 @@ int smarm_runtime_tune(smarm_runtime* rt, uint32_t alloc_interval, uint64_t time
   if (timeslice_cycles) rt->timeslice_cycles.store(timeslice_cycles, std::memory_order_relaxed);
   return SMARM_OK;
 }
+
+void smarm_set_notice_handler(smarm_notice_handler handler, void* arg) {
+  set_notice_handler(handler, arg);
+}
+void smarm_process_check(void) {
+  restore_signals();
+  restore_terminate_handler();
+}
+void smarm_set_report_prefix(const char* prefix) { set_report_prefix(prefix ? prefix : ""); }
 
 void smarm_runtime_hold(smarm_runtime* rt) { rt->hold(); }
 void smarm_runtime_release(smarm_runtime* rt) { rt->release(); }

@@ -74,7 +74,7 @@ int smarm_channel_send(smarm_channel* c, void* message) {
 
 int smarm_channel_recv(smarm_channel* c, int64_t timeout_ns, void** message) {
   Worker* w = current_worker();
-  if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+  if (!w || !w->current) return not_an_actor();
   Actor& self = *w->current;
   const int status = kill_pending(self) ? kKilled : receive_message(*c, self, timeout_ns, message);
   tick();
@@ -93,7 +93,7 @@ int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t time
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = kill_pending(*w->current) ? kKilled : select_channels(receivers, n, timeout_ns);
   }
@@ -110,7 +110,7 @@ int smarm_mutex_lock(smarm_mutex* m, int64_t timeout_ns) {
   int status;
   {
     Worker* w = current_worker();
-    if (!w || !w->current) return SMARM_E_NOT_ACTOR;
+    if (!w || !w->current) return not_an_actor();
     Section section(w);
     status = kill_pending(*w->current) ? kKilled : MutexCore::of(*m).lock(timeout_ns);
   }

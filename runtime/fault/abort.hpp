@@ -5,5 +5,7 @@ namespace smarm {
 
 // Finds libc's own, before an actor can call ours.
 void learn_abort();
+// libc's own.
+[[noreturn]] void abort_process();
 
 }  // namespace smarm

@@ -11,11 +11,11 @@
 namespace smarm {
 
 enum class FaultCause : std::uint32_t {
-  overflow,   // of the stack
-  signal,     // SIGSEGV, SIGBUS, SIGFPE, SIGILL
-  call,       // the same at the first instruction of a call: the frame is the caller's
-  abort,      // abort(), whose return address is `address`
-  assertion,  // one that failed; `address` is the text that says which
+  overflow,  // of the stack
+  signal,    // SIGSEGV, SIGBUS, SIGFPE, SIGILL
+  call,      // the same at the first instruction of a call: the frame is the caller's
+  abort,     // abort(), whose return address is `address`
+  told,      // a failed assertion, exit(): `address` is the text that says it
 };
 
 struct FaultFrame {

@@ -12,6 +12,7 @@
 #include "runtime/actor/exit_record.hpp"
 #include "runtime/base/assert.hpp"
 #include "runtime/context/red_zone.hpp"
+#include "runtime/fault/culprit.hpp"
 #include "runtime/fault/text.hpp"
 #include "runtime/fault/throw_trace.hpp"
 #include "runtime/sched/actor_main.hpp"
@@ -20,14 +21,11 @@
 #include <smarm/fault.hpp>
 
 #include <cxxabi.h>
-#include <dlfcn.h>
 #include <signal.h>
 #include <string.h>
 #include <unwind.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 
@@ -42,29 +40,6 @@ namespace smarm {
 namespace {
 
 // ---- what happened, in words ----
-
-// "symbol+0x12 (image+0x1234)": whatever of it is known.
-void describe_place(const void* pc, char* out, std::size_t size) {
-  Dl_info found{};
-  if (!::dladdr(pc, &found) || !found.dli_fname) {
-    std::snprintf(out, size, "%p", pc);
-    return;
-  }
-  const char* slash = std::strrchr(found.dli_fname, '/');
-  const char* image = slash ? slash + 1 : found.dli_fname;
-  const auto from = [pc](const void* base) {
-    return static_cast<std::size_t>(static_cast<const char*>(pc) - static_cast<const char*>(base));
-  };
-  if (!found.dli_sname) {
-    std::snprintf(out, size, "%s+0x%zx", image, from(found.dli_fbase));
-    return;
-  }
-  int status = 0;
-  char* plain = abi::__cxa_demangle(found.dli_sname, nullptr, nullptr, &status);
-  std::snprintf(out, size, "%.96s+0x%zx (%s+0x%zx)", plain ? plain : found.dli_sname,
-                from(found.dli_saddr), image, from(found.dli_fbase));
-  std::free(plain);
-}
 
 // That was overflown: by its guard, or, when the guard was not met, by who is on it.
 Stack stack_of(const FaultFrame& f) {
@@ -88,7 +63,7 @@ void describe(const FaultFrame& f, char* out, std::size_t size) {
                     static_cast<std::size_t>(stack.top() - stack.bottom()), stack.slot_size());
       return;
     }
-    case FaultCause::assertion:
+    case FaultCause::told:
       std::snprintf(out, size, "%s", reinterpret_cast<const char*>(f.address));
       return;
     case FaultCause::abort:

@@ -13,9 +13,11 @@
 #include "runtime/context/frozen_stack.hpp"
 #include "runtime/context/red_zone.hpp"
 #include "runtime/fault/abort.hpp"
+#include "runtime/fault/exit.hpp"
 #include "runtime/fault/install.hpp"
 #include "runtime/fault/raise.hpp"
 #include "runtime/fault/report.hpp"
+#include "runtime/fault/signal_guard.hpp"
 #include "runtime/fault/text.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/sched/stack_room.hpp"
@@ -24,10 +26,8 @@
 
 #include <signal.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -157,20 +157,12 @@ void redirect(const Met& m, FaultCause cause) {
 }
 
 void end_process(const Met& m) {
-  // One thread reports; another that faults meanwhile waits for the end, and a fault in the report
-  // ends it.
-  static std::atomic<pid_t> reporter{0};
-  pid_t nobody = 0;
-  if (m.info.si_code > 0 &&
-      reporter.compare_exchange_strong(nobody, ::gettid(), std::memory_order_relaxed)) {
+  if (m.info.si_code > 0)
     report_fault(m.signal, m.info.si_addr, reinterpret_cast<const void*>(m.reg(REG_RIP)), &m.at);
-  } else if (nobody != 0 && nobody != ::gettid()) {
-    for (;;) ::pause();
-  }
   // What raised it is repeated when this handler returns; one that was sent is sent again.
   struct sigaction by_default{};
   by_default.sa_handler = SIG_DFL;
-  ::sigaction(m.signal, &by_default, nullptr);
+  set_action(m.signal, &by_default, nullptr);
   if (m.info.si_code <= 0) ::raise(m.signal);
 }
 
@@ -205,6 +197,8 @@ void install_fault_handlers() {
   static const bool done = [] {
     learn_text();
     learn_abort();
+    learn_exit();
+    learn_signals();
     if (!SMARM_ASAN) set_out_of_stack([] { raise_here(FaultCause::overflow, SIGSEGV, nullptr); });
     struct sigaction action{};
     action.sa_sigaction = on_fault;

@@ -2,13 +2,17 @@
 // kill, met a frame that lets none through (a noexcept function; a destructor that waits; a catch
 // (...) inside a handler, where a forced unwinding may not be caught). The stack cannot be unwound
 // any more, so the actor is abandoned: its supervisor and joiner hear why, its destructors do not
-// run, its stack is lost.
+// run, its stack is lost. On a thread that a plugin has made it ends that thread.
 
 #include "runtime/actor/exit_record.hpp"
+#include "runtime/fault/contain.hpp"
+#include "runtime/fault/culprit.hpp"
 #include "runtime/fault/install.hpp"
+#include "runtime/fault/notice.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <utility>
@@ -19,13 +23,29 @@ namespace {
 
 std::terminate_handler process_handler = nullptr;
 
+// On a thread that runs no actor. Of a plugin's own it is that thread's end.
+[[noreturn]] void terminate_thread() {
+  static thread_local constinit bool again = false;  // a what() that throws is not asked twice
+  if (thread_is_ending()) end_thread_at_once();
+  if (const void* culprit = is_host() ? innermost_plugin_code() : nullptr) {
+    char did[256] = "called std::terminate";
+    if (std::current_exception() && !std::exchange(again, true)) {
+      if (smarm_exit* exit = make_panic_record({})) {
+        std::snprintf(did, sizeof did, "threw %s, which nothing caught: %s", exit->type.c_str(),
+                      exit->message.c_str());
+        smarm_exit_release(exit);
+      }
+    }
+    contain(did, culprit, false);
+  }
+  if (process_handler) process_handler();
+  std::abort();
+}
+
 [[noreturn]] void terminate() {
   Worker* w = current_worker();
   Actor* self = w && w->in_runtime == 0 ? w->current : nullptr;
-  if (!self) {
-    if (process_handler) process_handler();
-    std::abort();
-  }
+  if (!self) terminate_thread();
   if (self->dying) {
     abandon_self(
         *self,
@@ -50,5 +70,12 @@ std::terminate_handler process_handler = nullptr;
 }  // namespace
 
 void install_terminate_handler() { process_handler = std::set_terminate(terminate); }
+
+void restore_terminate_handler() {
+  if (std::get_terminate() == terminate) return;
+  const auto other = std::set_terminate(terminate);
+  tell(SMARM_NOTICE_RESTORED, reinterpret_cast<const void*>(other), "",
+       "the handler of std::terminate was replaced; it was put back");
+}
 
 }  // namespace smarm

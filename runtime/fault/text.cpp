@@ -75,6 +75,8 @@ Text text_at(std::uintptr_t pc, bool plugins_only) noexcept {
   return plugins_only && program.holds(pc) ? Text::host : Text::user;
 }
 
+bool in_program(std::uintptr_t pc) noexcept { return program.holds(pc); }
+
 bool in_system_library(std::uintptr_t pc) noexcept {
   if (program.holds(pc)) return false;
   dl_find_object found{};

@@ -18,6 +18,8 @@ void learn_text();
 Text text_at(std::uintptr_t pc, bool plugins_only) noexcept;
 // Async-signal-safe. Whether it is in a shared object that came with the system, or in none.
 bool in_system_library(std::uintptr_t pc) noexcept;
+// Async-signal-safe. Whether it is in the executable.
+bool in_program(std::uintptr_t pc) noexcept;
 
 // Async-signal-safe. Whether a function begins there that does nothing but read and write the
 // memory that it is given (memcpy and the like): it holds no lock, and calls nobody.

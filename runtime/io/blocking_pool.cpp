@@ -66,8 +66,8 @@ void BlockingPool::thread_main() {
     Job job = queue_.front();
     queue_.pop_front();
     lock.unlock();
-    job.fn(job.arg);
-    wake(job.ticket);        // job.arg lies on the actor's stack: not touched from here on
+    run_job(job.fn, job.arg, *job.failure);
+    wake(job.ticket);        // both lie on the actor's stack: not touched from here on
     job.runtime->release();  // it held the runtime, so that it is still there
     lock.lock();
   }
@@ -75,7 +75,7 @@ void BlockingPool::thread_main() {
   gone_.notify_all();  // under the lock: the destructor may run as soon as it is free
 }
 
-int BlockingPool::run(void (*fn)(void*), void* arg) {
+int BlockingPool::run(void (*fn)(void*), void* arg, JobFailure& failure) {
   Actor& self = *current_actor();
   if (self.dying) {  // it cannot wait any more, but a destructor may need its job done
     OutsideSection user_code;
@@ -90,7 +90,7 @@ int BlockingPool::run(void (*fn)(void*), void* arg) {
       return EAGAIN;
     ticket = begin_held_wait(self);
     rt.hold();
-    queue_.push_back({fn, arg, &rt, ticket});
+    queue_.push_back({fn, arg, &rt, ticket, &failure});
   }
   work_.notify_one();
   wait_held(self, ticket, WaitKind::blocking);

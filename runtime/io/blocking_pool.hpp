@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/actor/state.hpp"
+#include "runtime/sched/blocking_job.hpp"
 
 #include <condition_variable>
 #include <cstddef>
@@ -25,10 +26,11 @@ class BlockingPool {
     void* arg = nullptr;
     RuntimeCore* runtime = nullptr;
     Ticket ticket{};
+    JobFailure* failure = nullptr;
   };
-  // Parks the calling actor until job has run on a thread of the pool. In a section. 0 or an errno
-  // when no thread could be made.
-  int run(void (*fn)(void*), void* arg);
+  // Parks the calling actor until job has run on a thread of the pool, or failed there. In a
+  // section. 0 or an errno when no thread could be made.
+  int run(void (*fn)(void*), void* arg, JobFailure& failure);
 
   std::size_t threads() const;
   std::size_t queued() const;

@@ -166,6 +166,8 @@ void* actor_main(void* arg) {
     self.entry(self.closure, SMARM_DROP);
   } else {
     ended = run_entry(self, exit);
+    if (!current_worker()) [[unlikely]]
+      end_forked_child();
   }
   ++current_worker()->in_runtime;
   if (ended == Ended::killed) exit = make_killed_record(self.pid(), "killed");

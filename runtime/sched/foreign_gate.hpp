@@ -12,6 +12,8 @@
 // 3. `number` is new each time a gate is opened, so nobody mistakes a later runtime for its own.
 #pragma once
 
+#include "runtime/sched/forked.hpp"
+
 #include <atomic>
 #include <cstdint>
 
@@ -34,6 +36,7 @@ struct ForeignGate {
 class ForeignCall {
  public:
   explicit ForeignCall(ForeignGate& gate) : gate_(gate) {
+    must_have_runtime();
     gate_.calls.fetch_add(1, std::memory_order_seq_cst);
   }
   ~ForeignCall() { gate_.calls.fetch_sub(1, std::memory_order_seq_cst); }

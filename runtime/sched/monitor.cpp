@@ -42,7 +42,18 @@ std::uint64_t activity_of(const Worker& w) {
   return c.resumes.get() + c.yields.get() + c.preempted_alloc.get() + c.preempted_async.get();
 }
 
+void (*chore)() = nullptr;
+constexpr std::uint64_t kChoreInterval = 1'000'000'000;  // ns
+
 }  // namespace
+
+void Monitor::set_chore(void (*f)()) { chore = f; }
+
+void Monitor::do_chore(std::uint64_t now_ns, bool at_once) {
+  if (!chore || (!at_once && now_ns - chore_ns_ < kChoreInterval)) return;
+  chore_ns_ = now_ns;
+  chore();
+}
 
 void Monitor::start() {
   // ThreadSanitizer holds signals back until the thread is in a call of its own.
@@ -75,7 +86,10 @@ void Monitor::run() {
     std::uint64_t until = began + interval;
     if (began - busy_ns > kQuiet) {
       asleep_.store(true, std::memory_order_seq_cst);
-      if (runtime_.all_idle()) until = kNever;
+      if (runtime_.all_idle()) {
+        do_chore(began, true);
+        until = kNever;
+      }
     }
     while (word_.load(std::memory_order_acquire) == 0 && clock.now_ns() < until)
       futex_wait(word_, 0, until);
@@ -87,6 +101,7 @@ void Monitor::run() {
       word_.compare_exchange_strong(roused, 0, std::memory_order_relaxed);
     }
     const std::uint64_t now = clock.now_ns();
+    do_chore(now, false);
     if (word == kRoused || !runtime_.all_idle()) busy_ns = now;
     for (std::size_t i = 0; i < watched_.size(); ++i)
       look(*runtime_.workers()[i], watched_[i], now);

@@ -24,6 +24,10 @@ class Worker;
 
 class Monitor {
  public:
+  // Called about once a second while anybody is busy, and before it sleeps without limit. Set
+  // before the first runtime is made.
+  static void set_chore(void (*chore)());
+
   // quantum_ns: how long an actor may run without a tick; 0: no monitor.
   Monitor(RuntimeCore& runtime, std::uint64_t quantum_ns)
       : runtime_(runtime), quantum_ns_(quantum_ns) {}
@@ -49,11 +53,13 @@ class Monitor {
 
   void run();
   void wake();
+  void do_chore(std::uint64_t now_ns, bool at_once);
   void look(Worker& w, Watched& watched, std::uint64_t now_ns);
 
   RuntimeCore& runtime_;
   const std::uint64_t quantum_ns_;
   std::vector<Watched> watched_;
+  std::uint64_t chore_ns_ = 0;          // when it was done last
   std::atomic<std::uint32_t> word_{0};  // futex: 1 roused, 2 the end
   std::atomic<bool> asleep_{false};
   std::thread thread_;

@@ -14,44 +14,24 @@
 // are those of pthreads by other names. A lock taken by one actor and released by another, or by a
 // thread, cannot push a count below zero.
 
+#include "runtime/base/next_definition.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/sched/preempt.hpp"
 
 #include <cxxabi.h>
-#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <threads.h>
 #include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 
 #define SMARM_INTERPOSE extern "C" __attribute__((visibility("default")))
 
 namespace {
 
-// The next definition of a name, looked up once. Two threads may look at the same time: they find
-// the same.
-template <class F>
-class Next {
- public:
-  explicit constexpr Next(const char* name) : name_(name) {}
-  template <class... Args>
-  auto operator()(Args... args) {
-    F f = function_.load(std::memory_order_acquire);
-    if (!f) {
-      f = reinterpret_cast<F>(::dlsym(RTLD_NEXT, name_));
-      function_.store(f, std::memory_order_release);
-    }
-    return f(args...);
-  }
-
- private:
-  const char* name_;
-  std::atomic<F> function_{nullptr};
-};
+using smarm::Next;
 
 bool was_taken(int result) { return result == 0 || result == EOWNERDEAD; }
 

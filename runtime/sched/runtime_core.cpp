@@ -4,6 +4,7 @@
 #include "runtime/base/last_error.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
+#include "runtime/sched/running.hpp"
 
 #include <algorithm>
 #include <array>
@@ -49,6 +50,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     return SMARM_E_LIMIT;
   }
   Worker& first = *workers_[0];
+  const RunningRuntime listed(*this);
   searching_.store(0, std::memory_order_relaxed);
   // They wait until the first actor is queued, or until it is clear that there will be none.
   enum : std::uint32_t { kWait, kGo, kGiveUp };

@@ -17,6 +17,7 @@
 #include "runtime/context/context.hpp"
 #include "runtime/sched/current.hpp"
 #include "runtime/sched/exclusive.hpp"
+#include "runtime/sched/forked.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/timer/wheel.hpp"
 
@@ -386,7 +387,11 @@ class OutsideSection {
 class Section {
  public:
   explicit Section(Worker* w) {
-    if (w) ++w->in_runtime;
+    if (w) {
+      ++w->in_runtime;
+    } else {
+      must_have_runtime();
+    }
   }
   ~Section() {
     if (Worker* w = current_worker()) --w->in_runtime;  // perhaps another worker than at the start

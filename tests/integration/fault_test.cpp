@@ -1,14 +1,9 @@
 // Plugins that fault, in the real daemon: each ends itself, and the daemon and its neighbours go
 // on.
 #include "tests/integration/daemon_process.hpp"
+#include "tests/integration/echo_client.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cstring>
 
 using namespace integration;
 
@@ -39,56 +34,13 @@ void give_policy(DaemonProcess& d, const std::string& plugin) {
       {"max_restarts", 2}, {"window_s", 60}, {"backoff_ms", {10, 50}}};
 }
 
-// A connection to the echo plugin that stays open.
-class EchoClient {
- public:
-  explicit EchoClient(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
-    const timeval patience{20, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  }
-  ~EchoClient() { ::close(fd_); }
-  EchoClient(const EchoClient&) = delete;
-  EchoClient& operator=(const EchoClient&) = delete;
-
-  bool answers() {
-    char back[5] = {};
-    return ::send(fd_, "hello", 5, MSG_NOSIGNAL) == 5 && ::recv(fd_, back, 5, MSG_WAITALL) == 5 &&
-           std::memcmp(back, "hello", 5) == 0;
-  }
-
- private:
-  int fd_;
-};
-
-std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&at), size) == 0);
-  REQUIRE(::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) == 0);
-  ::close(fd);
-  return ntohs(at.sin_port);
-}
-
 }  // namespace
 
 TEST_SUITE("faults") {
   FAULT_CASE("each fault is its plugin's own: restarts, quarantine, a record; echo answers on") {
     DaemonProcess d;
-    const std::uint16_t port = free_port();
-    d.config["plugins"]["overrides"]["echo"]["config"] = {
-        {"listen", "127.0.0.1:" + std::to_string(port)}};
+    const std::uint16_t port = install_echo(d);
     for (const FaultyPlugin& p : kFaulty) give_policy(d, p.name);
-    const std::string echo = read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so");
-    REQUIRE_FALSE(echo.empty());
-    d.install_bytes(echo, "echo.so");
     d.start_ready();
     const std::string neighbour = d.plugin("echo").at("pid");
     EchoClient client(port);

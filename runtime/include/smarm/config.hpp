@@ -10,7 +10,7 @@
 
 namespace smarm {
 
-// What a SIGSEGV, SIGBUS, SIGFPE, SIGILL or abort() of an actor does.
+// What a SIGSEGV, SIGBUS, SIGFPE, SIGILL, abort() or exit() of an actor does.
 enum class OnFault {
   panic_safe = SMARM_ON_FAULT_PANIC_SAFE,  // a Panic, but a wild address ends the process
   panic = SMARM_ON_FAULT_PANIC,            // always a Panic

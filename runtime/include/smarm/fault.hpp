@@ -8,8 +8,8 @@
 
 namespace smarm {
 
-// A SIGSEGV, SIGBUS, SIGFPE or SIGILL in an actor, or its abort(). Config::on_fault says which of
-// them end the actor, and which the process.
+// A SIGSEGV, SIGBUS, SIGFPE or SIGILL in an actor, or its abort() or exit(). Config::on_fault says
+// which of them end the actor, and which the process.
 class Fault : public std::exception {
  public:
   Fault(const char* text, int signal, const void* address, const void* pc) noexcept
@@ -17,7 +17,7 @@ class Fault : public std::exception {
     std::string_view(text).copy(text_, sizeof text_ - 1);
   }
   const char* what() const noexcept override { return text_; }
-  int signal() const noexcept { return signal_; }
+  int signal() const noexcept { return signal_; }            // 0: an exit()
   const void* address() const noexcept { return address_; }  // that was accessed
   const void* pc() const noexcept { return pc_; }            // of the instruction that failed
 

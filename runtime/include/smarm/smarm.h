@@ -68,11 +68,12 @@ typedef void (*smarm_entry)(void* closure, int op);
 
 enum smarm_io_backend { SMARM_IO_EPOLL = 0, SMARM_IO_URING = 1 };
 
-/* What a SIGSEGV, SIGBUS, SIGFPE, SIGILL or abort() in an actor does. A panic unwinds the actor;
- * the rest ends the process with a report on stderr. A stack overflow is a panic in any case. */
+/* What a SIGSEGV, SIGBUS, SIGFPE, SIGILL, abort() or exit() in an actor does. A panic unwinds the
+ * actor; the rest ends the process with a report on stderr. A stack overflow is a panic in any
+ * case. */
 enum smarm_on_fault {
-  SMARM_ON_FAULT_PANIC_SAFE = 0, /* accesses to the first 64 KiB, arithmetic, SIGILL and abort()
-                                    are panics; a wild address ends the process */
+  SMARM_ON_FAULT_PANIC_SAFE = 0, /* accesses to the first 64 KiB, arithmetic, SIGILL, abort() and
+                                    exit() are panics; a wild address ends the process */
   SMARM_ON_FAULT_PANIC = 1,      /* all of them are panics */
   SMARM_ON_FAULT_ABORT = 2       /* all of them end the process */
 };
@@ -103,15 +104,15 @@ typedef struct smarm_config {
 } smarm_config;
 
 typedef struct smarm_worker_stats {
-  uint64_t resumes;             /* actors switched to */
-  uint64_t parks;               /* waits that really left the stack */
-  uint64_t yields;              /* explicit yields */
-  uint64_t preempted_alloc;     /* implicit yields at an allocation, another tick, a taken OS lock */
-  uint64_t preempted_async;     /* implicit yields by signal */
-  uint64_t steals;              /* actors taken from another worker */
-  uint64_t wakes;               /* other workers woken */
-  uint64_t spawned, exited;     /* actors made and ended here */
-  uint64_t idle_ns;             /* time spent waiting for work */
+  uint64_t resumes;         /* actors switched to */
+  uint64_t parks;           /* waits that really left the stack */
+  uint64_t yields;          /* explicit yields */
+  uint64_t preempted_alloc; /* implicit yields at an allocation, another tick, a taken OS lock */
+  uint64_t preempted_async; /* implicit yields by signal */
+  uint64_t steals;          /* actors taken from another worker */
+  uint64_t wakes;           /* other workers woken */
+  uint64_t spawned, exited; /* actors made and ended here */
+  uint64_t idle_ns;         /* time spent waiting for work */
   uint64_t timers_fired, polls; /* timers that ran out; looks at the poller */
   uint64_t hibernated, thawed;  /* stacks packed away here, and unpacked to run here */
 } smarm_worker_stats;
@@ -136,6 +137,34 @@ void smarm_runtime_release(smarm_runtime*); /* [any] */
 const char* smarm_last_error(
     void); /* [any] this thread's last SMARM_E_LIMIT, in words; read it before the next call */
 const char* smarm_version(void);
+
+/* ---- what code does outside its actor ----
+ *
+ * In a process with a runtime of SMARM_FAULTS_OF_PLUGINS, a host, a plugin can neither end the
+ * process by exit, quick_exit, _exit or abort, nor take over the signals that the host needs. What
+ * it was kept from is told to the handler, on the thread that it concerns or the monitor's, never
+ * in a signal handler; several calls do not overlap. Without a handler it is a line on stderr. */
+enum smarm_notice_kind {
+  SMARM_NOTICE_REFUSED = 0,  /* a call that failed; told once per image */
+  SMARM_NOTICE_RESTORED = 1, /* what it had changed was put back */
+  SMARM_NOTICE_ENDED = 2     /* a thread of its own was ended */
+};
+typedef struct smarm_notice {
+  uint32_t kind; /* enum smarm_notice_kind */
+  uint32_t reserved;
+  smarm_pid pid; /* the actor that did it; {0, 0} for none */
+  uint64_t group;
+  const char* image; /* the file of the code that did it, "" when that is not known */
+  const char* text;  /* what it did and what became of it, one line */
+} smarm_notice;
+typedef void (*smarm_notice_handler)(const smarm_notice*, void* arg);
+void smarm_set_notice_handler(smarm_notice_handler, void* arg); /* [any] NULL: none */
+/* [any] Looks whether the handlers of a host's signals and of std::terminate are still in place,
+ * and puts them back. The monitor does so once a second while actors run. Some microseconds. */
+void smarm_process_check(void);
+/* [any] What each line of the report at the end of a process begins with: "<2>" for a journal. The
+ * string must live on. */
+void smarm_set_report_prefix(const char* prefix);
 
 /* ---- actors ---- */
 

@@ -170,31 +170,14 @@ void check_panics(const Fault& fault, const smarm::Config& config) {
   CHECK(live == 0);
 }
 
-// What a child process that did that wrote to stderr, and how it ended.
-struct Ended {
-  int status;
-  std::string report;
-};
 Ended in_child(const smarm::Config& config, std::function<void()> actor) {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  Ended ended{};
-  ended.status = in_child_process([&] {
-    const rlimit no_core{0, 0};
-    ::setrlimit(RLIMIT_CORE, &no_core);
-    ::dup2(ends[1], STDERR_FILENO);
+  return in_reporting_child([&] {
     smarm::init(config).run([&actor] {
       smarm::SpawnOptions options;
       options.name = "culprit";
       (void)smarm::spawn(options, [&actor] { actor(); }).join();
     });
   });
-  ::close(ends[1]);
-  char part[4096];
-  for (ssize_t n; (n = ::read(ends[0], part, sizeof part)) > 0;)
-    ended.report.append(part, static_cast<std::size_t>(n));
-  ::close(ends[0]);
-  return ended;
 }
 
 void check_ends_process(const smarm::Config& config, std::function<void()> actor, int signal,

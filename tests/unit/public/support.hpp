@@ -23,6 +23,7 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -137,6 +138,30 @@ int in_child_process(F f) {
   int status = -1;
   ::waitpid(child, &status, 0);
   return status;
+}
+
+// The same, and what it wrote to stderr.
+struct Ended {
+  int status = -1;
+  std::string report;
+};
+template <class F>
+Ended in_reporting_child(F f) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  Ended ended;
+  ended.status = in_child_process([&] {
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    ::dup2(ends[1], STDERR_FILENO);
+    f();
+  });
+  ::close(ends[1]);
+  char part[4096];
+  for (ssize_t n; (n = ::read(ends[0], part, sizeof part)) > 0;)
+    ended.report.append(part, static_cast<std::size_t>(n));
+  ::close(ends[0]);
+  return ended;
 }
 
 // What an abandoned actor had is lost, and known to be. (The pointer may be to the middle.)
