@@ -65,7 +65,12 @@ inline void prefetch_to_wake(const Actor& a) {
 
 int send_message(smarm_channel& c, void* payload) {
   Worker* w = current_worker();
-  Exclusive* const mine = w ? w->exclusive : nullptr;
+  Exclusive* mine = nullptr;
+  if (w) [[likely]] {
+    mine = w->exclusive;
+  } else {
+    must_have_runtime();
+  }
   if (!c.ownership.enter(mine, &c)) {
     if (!c.ownership.is_shared() || c.places || c.receiver_gone.load(std::memory_order_acquire))
         [[unlikely]]
