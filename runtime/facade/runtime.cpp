@@ -72,6 +72,13 @@ bool valid(const smarm_config& c) {
          in_range("fault_scope", c.fault_scope, SMARM_FAULTS_OF_PROGRAM, SMARM_FAULTS_OF_PLUGINS);
 }
 
+bool prepare_async_preemption(std::uint64_t quantum_ns) {
+  if (quantum_ns == 0) return true;
+  if (!can_preempt_asynchronously()) return false;
+  install_async_preemption();
+  return true;
+}
+
 smarm_runtime* caller_runtime() {
   Worker* w = current_worker();
   return w ? static_cast<smarm_runtime*>(&w->runtime) : nullptr;
@@ -112,10 +119,7 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
   if (config.workers == 0) config.workers = usable_cpus();
   if (!valid(config)) return nullptr;
   if (config.hibernate_after_ns && !can_freeze_stacks()) return nullptr;
-  if (config.async_preempt_ns) {
-    if (!can_preempt_asynchronously()) return nullptr;
-    install_async_preemption();
-  }
+  if (!prepare_async_preemption(config.async_preempt_ns)) return nullptr;
   // A child that was forked without an actor's stack may have a runtime of its own.
   forked_child.store(false, std::memory_order_relaxed);
   if (config.fault_scope == SMARM_FAULTS_OF_PLUGINS) {
@@ -175,6 +179,19 @@ void smarm_process_check(void) {
   restore_terminate_handler();
 }
 void smarm_set_report_prefix(const char* prefix) { set_report_prefix(prefix ? prefix : ""); }
+int smarm_runtime_tune_async_preempt(smarm_runtime* rt, uint64_t quantum_ns) {
+  if (!rt) rt = caller_runtime();
+  if (!rt) return SMARM_E_NOT_ACTOR;
+  Section section(current_worker());
+  if (!prepare_async_preemption(quantum_ns)) return SMARM_E_LIMIT;
+  try {
+    rt->monitor().set_quantum(quantum_ns);
+  } catch (const std::system_error& e) {
+    set_last_error("cannot start the thread that preempts by signal: %s", e.what());
+    return SMARM_E_LIMIT;
+  }
+  return SMARM_OK;
+}
 
 void smarm_runtime_hold(smarm_runtime* rt) { rt->hold(); }
 void smarm_runtime_release(smarm_runtime* rt) { rt->release(); }

@@ -89,7 +89,7 @@ bool may_stop(const Worker& w, const mcontext_t& at) {
 // The monitor's, of a runtime that has one.
 bool is_ours(const siginfo_t& info, const Worker& w) {
   return info.si_code == SI_TKILL && info.si_pid == ::getpid() &&
-         w.runtime.config().async_preempt_ns != 0;
+         w.runtime.monitor().quantum_ns() != 0;
 }
 
 void on_preempt(int, siginfo_t* info, void* context) {
@@ -125,7 +125,7 @@ bool can_preempt_asynchronously() {
 
 void install_async_preemption() {
   static const bool done = [] {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_sigaction = on_preempt;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     SMARM_ASSERT(::sigaction(SIGURG, &action, nullptr) == 0);

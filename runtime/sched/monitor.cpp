@@ -56,14 +56,29 @@ void Monitor::do_chore(std::uint64_t now_ns, bool at_once) {
 }
 
 void Monitor::start() {
+  const std::lock_guard lock(life_);
+  if (quantum_ns() != 0) begin();
+  started_ = true;
+}
+
+void Monitor::begin() {
   // ThreadSanitizer holds signals back until the thread is in a call of its own.
-  if (quantum_ns_ == 0 || SMARM_TSAN) return;
+  if (SMARM_TSAN || thread_.joinable()) return;
   watched_.assign(runtime_.workers().size(), Watched{});
   word_.store(0, std::memory_order_relaxed);
   thread_ = std::thread([this] { run(); });
 }
 
+void Monitor::set_quantum(std::uint64_t ns) {
+  const std::lock_guard lock(life_);
+  if (started_ && ns != 0) begin();
+  quantum_ns_.store(ns, std::memory_order_relaxed);
+  wake();  // it may be asleep, for the old quantum or without limit
+}
+
 void Monitor::stop() {
+  const std::lock_guard lock(life_);
+  started_ = false;
   if (!thread_.joinable()) return;
   word_.store(kEnd, std::memory_order_release);
   futex_wake_one(word_);
@@ -78,13 +93,15 @@ void Monitor::wake() {
 
 void Monitor::run() {
   Clock& clock = SystemClock::instance();
-  // Twice a quantum: an actor is stopped between one and one and a half of them.
-  const std::uint64_t interval = std::max<std::uint64_t>(quantum_ns_ / 2, 50'000);
   std::uint64_t busy_ns = clock.now_ns();  // when somebody was last
   for (;;) {
     const std::uint64_t began = clock.now_ns();
-    std::uint64_t until = began + interval;
-    if (began - busy_ns > kQuiet) {
+    const std::uint64_t quantum = quantum_ns();
+    // Twice a quantum: an actor is stopped between one and one and a half of them.
+    std::uint64_t until = began + std::max<std::uint64_t>(quantum / 2, 50'000);
+    if (quantum == 0) {
+      until = kNever;
+    } else if (began - busy_ns > kQuiet) {
       asleep_.store(true, std::memory_order_seq_cst);
       if (runtime_.all_idle()) {
         do_chore(began, true);
@@ -104,11 +121,11 @@ void Monitor::run() {
     do_chore(now, false);
     if (word == kRoused || !runtime_.all_idle()) busy_ns = now;
     for (std::size_t i = 0; i < watched_.size(); ++i)
-      look(*runtime_.workers()[i], watched_[i], now);
+      look(*runtime_.workers()[i], watched_[i], now, quantum);
   }
 }
 
-void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
+void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns, std::uint64_t quantum_ns) {
   const std::uint64_t activity = activity_of(w);
   const pid_t thread = w.thread.load(std::memory_order_relaxed);
   if (activity != watched.activity || thread == 0 || w.resting.load(std::memory_order_relaxed)) {
@@ -117,7 +134,8 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns) {
                            watched.signalled_ns == watched.looked_ns;
     watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
     watched.activity = activity;
-  } else if (now_ns - watched.since_ns + quantum_ns_ / 8 >= quantum_ns_ && is_running(thread)) {
+  } else if (quantum_ns != 0 && now_ns - watched.since_ns + quantum_ns / 8 >= quantum_ns &&
+             is_running(thread)) {
     // An eighth early, for looks are not on the dot. Again at every look until something happens:
     // it may be in libc now, in its own code then.
     ::tgkill(::getpid(), thread, SIGURG);

@@ -6,14 +6,15 @@
 // stopped where it is, the handler decides (fault/async_preempt.cpp). A thread that sleeps in the
 // kernel is left alone: a signal would cut its system call short.
 //
-// When all workers have been idle for a second it sleeps without limit; the first one that goes
-// back to work rouses it. The idle protocol of runtime_core.hpp, with `asleep_` for
-// idle_count: one side stores it and then looks for busy workers, the other leaves the idle list
-// and then looks at it, all seq_cst.
+// When all workers have been idle for a second, or while the quantum is 0, it sleeps without limit;
+// the first one that goes back to work, or the next quantum, rouses it. The idle protocol of
+// runtime_core.hpp, with `asleep_` for idle_count: one side stores it and then looks for busy
+// workers, the other leaves the idle list and then looks at it, all seq_cst.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -28,7 +29,7 @@ class Monitor {
   // before the first runtime is made.
   static void set_chore(void (*chore)());
 
-  // quantum_ns: how long an actor may run without a tick; 0: no monitor.
+  // quantum_ns: how long an actor may run without a tick; 0: as long as it likes.
   Monitor(RuntimeCore& runtime, std::uint64_t quantum_ns)
       : runtime_(runtime), quantum_ns_(quantum_ns) {}
   Monitor(const Monitor&) = delete;
@@ -36,7 +37,10 @@ class Monitor {
 
   void start();  // throws std::system_error when there is no thread to be had
   void stop();   // waits for its end
-  std::uint64_t quantum_ns() const { return quantum_ns_; }
+  // Any thread. relaxed: a tunable, which the next look and the signal's handler read.
+  std::uint64_t quantum_ns() const { return quantum_ns_.load(std::memory_order_relaxed); }
+  // Any thread. Throws as start does, and leaves the quantum as it was.
+  void set_quantum(std::uint64_t ns);
   // A worker that was idle is about to run an actor.
   void rouse() {
     if (asleep_.load(std::memory_order_seq_cst)) [[unlikely]]
@@ -51,17 +55,20 @@ class Monitor {
     std::uint64_t signalled_ns = 0;  // when the last signal was sent
   };
 
+  void begin();
   void run();
   void wake();
   void do_chore(std::uint64_t now_ns, bool at_once);
-  void look(Worker& w, Watched& watched, std::uint64_t now_ns);
+  void look(Worker& w, Watched& watched, std::uint64_t now_ns, std::uint64_t quantum_ns);
 
   RuntimeCore& runtime_;
-  const std::uint64_t quantum_ns_;
+  std::atomic<std::uint64_t> quantum_ns_;
   std::vector<Watched> watched_;
   std::uint64_t chore_ns_ = 0;          // when it was done last
   std::atomic<std::uint32_t> word_{0};  // futex: 1 roused, 2 the end
   std::atomic<bool> asleep_{false};
+  std::mutex life_;       // rank: monitor
+  bool started_ = false;  // by life_, as is thread_
   std::thread thread_;
 };
 

@@ -131,6 +131,8 @@ uint64_t smarm_runtime_live(smarm_runtime*); /* [any] actors spawned and not end
 smarm_runtime* smarm_runtime_current(void);  /* [any] NULL outside an actor */
 int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval,
                        uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
+/* [any] async_preempt_ns of the config, live; 0 ends it. SMARM_E_LIMIT: this machine cannot. */
+int smarm_runtime_tune_async_preempt(smarm_runtime*, uint64_t quantum_ns);
 void smarm_runtime_hold(
     smarm_runtime*); /* [any] one pending job more: run() does not end for want of work */
 void smarm_runtime_release(smarm_runtime*); /* [any] */

@@ -382,6 +382,65 @@ TEST_SUITE("public async preempt") {
     });
   }
 
+  TEST_CASE("the quantum changes while the runtime runs: from none, to none and back") {
+    for_each_worker_count([](unsigned workers) {
+      run_with(smarm::Config::exact(workers), [workers] {
+        const auto loop_for_a_while = [] {
+          const std::uint64_t before = preemptions();
+          const auto end = SteadyClock::now() + 20ms;
+          while (SteadyClock::now() < end) {
+          }
+          return preemptions() - before;
+        };
+        // Loops on every worker; the first is this actor's.
+        std::atomic<bool> over = false;
+        std::vector<smarm::JoinHandle> hogs;
+        for (unsigned i = 0; i < workers; ++i) {
+          hogs.push_back(smarm::spawn([&] { CHECK(spin_until([&] { return over.load(); })); }));
+        }
+        CHECK(loop_for_a_while() == 0);
+        for (int round = 0; round < 3; ++round) {
+          const std::uint64_t before = preemptions();
+          CHECK(smarm_runtime_tune_async_preempt(nullptr, 100'000) == SMARM_OK);
+          CHECK(spin_until([&] { return preemptions() - before >= 20; }));
+          CHECK(smarm_runtime_tune_async_preempt(nullptr, 0) == SMARM_OK);
+          // One that was sent before may still come, to each.
+          CHECK(loop_for_a_while() <= 2 * workers);
+          CHECK(loop_for_a_while() == 0);
+        }
+        CHECK(smarm_runtime_tune_async_preempt(nullptr, 10'000'000) == SMARM_OK);
+        CHECK(smarm_runtime_tune_async_preempt(nullptr, 200'000) == SMARM_OK);
+        const std::uint64_t before = preemptions();
+        CHECK(spin_until([&] { return preemptions() - before >= 20; }));
+        over = true;
+        for (auto& end : smarm::join_all(hogs)) CHECK(end);
+      });
+    });
+  }
+
+  TEST_CASE("the quantum may be set from any thread, before a run, in it and after it") {
+    smarm::Runtime runtime = smarm::init(smarm::Config::exact(1));
+    CHECK(smarm_runtime_tune_async_preempt(runtime.raw(), 100'000) == SMARM_OK);
+    for (int run = 0; run < 2; ++run) {
+      std::atomic<bool> over = false;
+      std::thread other([&] {
+        for (std::uint64_t ns = 100'000; !over; ns = ns == 0 ? 100'000 : 0)
+          CHECK(smarm_runtime_tune_async_preempt(runtime.raw(), ns) == SMARM_OK);
+      });
+      runtime.run([] {
+        auto hog = smarm::spawn([] {
+          const std::uint64_t before = preemptions();
+          CHECK(spin_until([&] { return preemptions() - before >= 5; }));
+        });
+        CHECK(hog.join());
+      });
+      over = true;
+      other.join();
+      CHECK(smarm_runtime_tune_async_preempt(runtime.raw(), 100'000) == SMARM_OK);
+    }
+    CHECK(smarm_runtime_tune_async_preempt(nullptr, 1) == SMARM_E_NOT_ACTOR);
+  }
+
   TEST_CASE("the quantum is a duration from 0.1 ms up; none is the default") {
     CHECK(smarm::Config().raw().async_preempt_ns == 0);
     CHECK(smarm::Config().async_preempt(5ms).raw().async_preempt_ns == 5'000'000);
