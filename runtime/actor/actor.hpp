@@ -106,6 +106,9 @@ struct alignas(64) Actor {
   bool abandoned = false;
   bool relayed = false;                // a generator caught the kill to pass it on to its consumer
   std::uint32_t overrun_since_ms = 0;  // when the first of `overrun` was
+  // Implicit yields of this life, as the worker's counters tell them apart; they stop at the
+  // highest number. Written by its worker; relaxed: shown by tools, decides nothing.
+  std::atomic<std::uint32_t> preempted_alloc{0}, preempted_async{0};
 
   // One wait at a time.
   WaitTimer timer{};

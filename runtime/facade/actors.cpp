@@ -1,6 +1,8 @@
 // smarm.h: actors.
 
 #include "runtime/actor/exit_record.hpp"
+#include "runtime/base/last_error.hpp"
+#include "runtime/sched/accounts.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/blocks.hpp"
 #include "runtime/sched/park.hpp"
@@ -61,6 +63,14 @@ std::size_t for_each_actor(F f) {
     n += f(*a, s);
   }
   return n;
+}
+
+// What the caller, compiled with another version perhaps, has room for.
+template <class T>
+void fill_struct(T& out, T all) {
+  const std::size_t room = std::min<std::size_t>(out.struct_size, sizeof(T));
+  all.struct_size = out.struct_size;
+  std::memcpy(static_cast<void*>(&out), &all, room);
 }
 
 const char* state_name(ActorState s) {
@@ -250,6 +260,42 @@ size_t smarm_actor_list(smarm_actor_info* out, size_t capacity) {
         s == ActorState::active ? "" : wait_kind_name(a.waits_for.load(std::memory_order_relaxed));
     return true;
   });
+}
+
+int smarm_actor_read(smarm_pid pid, smarm_actor_stats* out) {
+  const Actor* a = ActorTable::instance().find(pid);
+  if (!a) return SMARM_E_STALE;
+  const smarm_actor_stats all{sizeof all, 0, a->preempted_alloc.load(std::memory_order_relaxed),
+                              a->preempted_async.load(std::memory_order_relaxed)};
+  // The word again: the counts were that life's.
+  if (!state_word::alive(a->word.load(std::memory_order_acquire), pid.generation))
+    return SMARM_E_STALE;
+  fill_struct(*out, all);
+  return SMARM_OK;
+}
+
+int smarm_group_bind(uint64_t group, uint64_t account) {
+  Section section(current_worker());
+  if (bind_group(group, account)) return SMARM_OK;
+  set_last_error("out of memory for an account of actors");
+  return SMARM_E_LIMIT;
+}
+
+int smarm_account_read(uint64_t account, smarm_account_stats* out) {
+  Section section(current_worker());
+  const Account* a = find_account(account);
+  if (!a) return SMARM_E_STALE;
+  fill_struct(
+      *out, smarm_account_stats{sizeof *out, 0, a->preempted_alloc.load(std::memory_order_relaxed),
+                                a->preempted_async.load(std::memory_order_relaxed),
+                                a->mailbox_limit.load(std::memory_order_relaxed),
+                                a->mailbox_refused.load(std::memory_order_relaxed)});
+  return SMARM_OK;
+}
+
+void smarm_account_close(uint64_t account) {
+  Section section(current_worker());
+  close_account(account);
 }
 
 int smarm_register_supervisor(smarm_pid pid, smarm_channel* mailbox) {

@@ -1,9 +1,12 @@
 // smarm.h: channels, mutexes, coroutines, tracing.
 
 #include "runtime/base/clock.hpp"
+#include "runtime/base/last_error.hpp"
+#include "runtime/sched/accounts.hpp"
 #include "runtime/sched/blocks.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/preempt.hpp"
+#include "runtime/sync/backlog.hpp"
 #include "runtime/sync/channel.hpp"
 #include "runtime/sync/coroutine.hpp"
 #include "runtime/sync/mutex.hpp"
@@ -33,7 +36,9 @@ smarm_channel* smarm_channel_create(size_t capacity, smarm_drop drop) {
   void* memory = alloc_block(sizeof(smarm_channel));
   if (!memory) return nullptr;
   const Worker* w = current_worker();
-  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr, drop);
+  const Actor* maker = current_actor();
+  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr, drop,
+                                       maker ? maker->group.load(std::memory_order_relaxed) : 0);
   if (capacity == 0) return c;
   c->places = new (std::nothrow) Places(capacity);
   if (c->places) return c;
@@ -65,6 +70,7 @@ int smarm_channel_send(smarm_channel* c, void* message) {
     status = self && kill_pending(*self) ? kKilled : send_message(*c, message);
   }
   if (far_ahead(*c)) [[unlikely]] {
+    look_at_next_message(*c);
     give_way();
   } else {
     tick();
@@ -98,6 +104,31 @@ int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t time
     status = kill_pending(*w->current) ? kKilled : select_channels(receivers, n, timeout_ns);
   }
   return finish(status);
+}
+
+// ---- mailboxes ----
+
+void smarm_mailbox_watch(smarm_mailbox_notice notice, void* arg) {
+  Section section(current_worker());
+  watch_mailboxes(notice, arg);
+}
+
+void smarm_mailbox_warn_at(uint64_t messages) { set_mailbox_warning(messages); }
+
+int smarm_account_limit_mailboxes(uint64_t account, uint64_t messages) {
+  Section section(current_worker());
+  Account* a = find_or_make_account(account);
+  if (!a) {
+    set_last_error("out of memory for an account of actors");
+    return SMARM_E_LIMIT;
+  }
+  a->mailbox_limit.store(messages, std::memory_order_relaxed);
+  return SMARM_OK;
+}
+
+size_t smarm_mailbox_list(smarm_mailbox_info* out, size_t capacity) {
+  Section section(current_worker());
+  return list_mailboxes(out, capacity);
 }
 
 // ---- mutex ----

@@ -140,6 +140,8 @@ Actor* make_actor(Worker& w, const SpawnRequest& request) {
   a->abandoned = false;
   a->swallowed = 0;
   a->overrun = 0;
+  a->preempted_alloc.store(0, std::memory_order_relaxed);
+  a->preempted_async.store(0, std::memory_order_relaxed);
   a->runtime.store(&w.runtime, std::memory_order_relaxed);
   a->gate.store(&w.runtime.gate(), std::memory_order_relaxed);
   a->entry = request.entry;

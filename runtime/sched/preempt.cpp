@@ -1,6 +1,7 @@
 #include "runtime/sched/preempt.hpp"
 
 #include "runtime/base/clock.hpp"
+#include "runtime/sched/accounts.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/runtime_core.hpp"
 #include "runtime/sched/worker.hpp"
@@ -22,13 +23,34 @@ bool slice_used_up(Worker& w) {
   return now - w.slice_start >= w.runtime.timeslice_cycles.load(std::memory_order_relaxed);
 }
 
+enum class Preemption : std::uint8_t { at_tick, by_signal };
+
+void add_one(std::atomic<std::uint32_t>& count) {
+  const std::uint32_t n = count.load(std::memory_order_relaxed);
+  if (n != std::numeric_limits<std::uint32_t>::max()) count.store(n + 1, std::memory_order_relaxed);
+}
+
+void count(Worker& w, Preemption kind) {
+  Actor& self = *w.current;
+  Account& account = account_of(self.group.load(std::memory_order_relaxed));
+  if (kind == Preemption::at_tick) {
+    w.counters.preempted_alloc.add();
+    add_one(self.preempted_alloc);
+    account.preempted_alloc.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    w.counters.preempted_async.add();
+    add_one(self.preempted_async);
+    account.preempted_async.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
 // Lets the others run; the actor comes back on this thread.
-void yield_implicitly(Worker& w, Counter& kind) {
+void yield_implicitly(Worker& w, Preemption kind = Preemption::at_tick) {
   const int saved_errno = errno;
   {
     ++w.in_runtime;
     w.ticks_left = 1;  // about a timeslice has passed: timers and IO are due for a look
-    kind.add();
+    count(w, kind);
     w.let_pass();
     w.leave<Worker::After::pin>();
     --w.in_runtime;  // the same worker: it was pinned
@@ -50,13 +72,13 @@ void tick_slow() noexcept {
   if (!preemptible(*w)) {
     if (w->slice_start == Worker::kOverdue) smarm_tls_countdown = 1;  // the request stands
   } else if (slice_used_up(*w)) {
-    yield_implicitly(*w, w->counters.preempted_alloc);
+    yield_implicitly(*w);
   }
 }
 
 void give_way() noexcept {
   Worker* w = current_worker();
-  if (w && preemptible(*w)) yield_implicitly(*w, w->counters.preempted_alloc);
+  if (w && preemptible(*w)) yield_implicitly(*w);
 }
 
 void yield_at_next_tick(Worker& w) noexcept {
@@ -66,7 +88,7 @@ void yield_at_next_tick(Worker& w) noexcept {
 
 extern "C" void smarm_preempted() noexcept {
   Worker& w = *current_worker();
-  yield_implicitly(w, w.counters.preempted_async);
+  yield_implicitly(w, Preemption::by_signal);
   Actor& self = *w.current;
   // Also while it unwinds: a destructor may loop.
   if (self.word.load(std::memory_order_relaxed) & state_word::kKill) overran_kill(self);
@@ -74,7 +96,7 @@ extern "C" void smarm_preempted() noexcept {
 
 bool Retries::let_others_run() noexcept {
   const std::uint64_t before = worker_.counters.resumes.get();
-  yield_implicitly(worker_, worker_.counters.preempted_alloc);
+  yield_implicitly(worker_);
   // Turns go round: each of those who retry has had one. Any more were somebody else's.
   return worker_.counters.resumes.get() - before > worker_.retrying;
 }
@@ -94,7 +116,7 @@ bool safe_point() noexcept {
   if (kill_pending(*w->current)) return true;
   if (w->current->no_preempt == 0 && slice_used_up(*w)) {
     w->slice_start = 0;
-    yield_implicitly(*w, w->counters.preempted_alloc);
+    yield_implicitly(*w);
     return kill_pending(*current_actor());
   }
   return false;

@@ -5,6 +5,7 @@
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/timers.hpp"
+#include "runtime/sync/backlog.hpp"
 #include "runtime/sync/channel.hpp"
 
 #include <smarm/exit.hpp>
@@ -152,6 +153,7 @@ int register_supervisor(smarm_pid pid, smarm_channel* mailbox) {
     set_last_error("the mailbox must be an unbounded channel: signals never wait for room");
     return SMARM_E_LIMIT;
   }
+  exempt_from_limits(*mailbox);
   add_sender(*mailbox);
   smarm_channel* old = nullptr;
   {

@@ -2,6 +2,7 @@
 
 #include "runtime/sync/channel.hpp"
 
+#include "runtime/sync/backlog.hpp"
 #include "runtime/sync/channel_queue.hpp"
 
 #include <utility>
@@ -27,6 +28,8 @@ void drop_reference(smarm_channel& c) {
   // acq_rel: the last one frees after all others are done.
   const std::uint64_t before = c.references.fetch_sub(kOneReference, std::memory_order_acq_rel);
   if ((before & 0xffffffffu) != 1) return;
+  if (c.listed.load(std::memory_order_relaxed)) [[unlikely]]
+    forget_backlog(c);
   drain(c);
   recycle(current_worker(), c.head);
   delete c.places;
@@ -39,7 +42,9 @@ void drop_reference(smarm_channel& c) {
 int select_channels(smarm_channel* const* channels, std::size_t n, std::int64_t timeout_ns) {
   Actor& self = *current_actor();
   for (std::size_t i = 0; i < n; ++i) {
-    if (channels[i]) share(*channels[i]);
+    if (!channels[i]) continue;
+    share(*channels[i]);
+    channels[i]->received_by(self);
   }
   const std::uint64_t deadline =
       timeout_ns < 0 ? kNever
@@ -84,7 +89,7 @@ void drop_sender(smarm_channel& c) {
 
 void drop_receiver(smarm_channel& c) {
   share(c);
-  c.receiver_gone.store(true, std::memory_order_seq_cst);
+  c.obstacles.fetch_or(smarm_channel::kGone, std::memory_order_seq_cst);
   if (c.places) refuse_waiting_senders(*c.places);
   drain(c);
   drop_reference(c);

@@ -22,6 +22,8 @@
 // 7. `references` = live senders + receiver in the lower half, live senders in the upper. A sender
 // that goes leaves the upper half first, wakes the receiver if it was the last, then the lower
 // half: the reference keeps the channel while the receiver is told.
+// 8. What is out of the ordinary for a send is one byte, `obstacles`: the fast paths test it for
+// zero and leave the rest to the slow one.
 #pragma once
 
 #include <smarm/smarm.h>
@@ -83,8 +85,17 @@ struct Places {
 // The fields lie by who writes them: what senders write and what the receiver writes are more than
 // a cache line apart, wherever the block begins.
 struct smarm_channel {
-  smarm_channel(smarm::Exclusive* owner, smarm_drop how_to_drop)
-      : ownership(owner), drop(how_to_drop) {}
+  smarm_channel(smarm::Exclusive* owner, smarm_drop how_to_drop, std::uint64_t makers_group)
+      : ownership(owner),
+        drop(how_to_drop),
+        receiver(static_cast<std::uintptr_t>(makers_group << 1 | kOnlyGroup)) {}
+
+  // obstacles
+  static constexpr std::uint8_t kGone = 1;       // the receiver is
+  static constexpr std::uint8_t kLook = 2;       // the receiver is far behind (backlog.hpp)
+  static constexpr std::uint8_t kNearLimit = 4;  // its mailbox may be full
+  // receiver
+  static constexpr std::uintptr_t kOnlyGroup = 1;
 
   // The senders'.
   std::atomic<smarm::Message*> tail{&stub};
@@ -93,16 +104,26 @@ struct smarm_channel {
   // Seldom written.
   smarm::Ownership ownership;
   smarm::Places* places = nullptr;  // bounded channels only; constant after construction
-  std::atomic<bool> receiver_gone{false};
+  std::atomic<std::uint8_t> obstacles{0};
+  std::atomic<bool> listed{false};  // among those that are or were far behind
+  std::atomic<bool> exempt{false};  // a mailbox of signals: never full
   std::atomic<std::uint64_t> references{(std::uint64_t{1} << 32) | 2};
   const smarm_drop drop;
-  smarm::Message stub{};
+  [[no_unique_address]] smarm::Message stub{};  // its tail has room for the next
   // The receiver's.
   bool plain = false;  // unbounded and known to be shared: nothing above need be looked at
   smarm::Message* head = &stub;
   std::atomic<std::uint64_t> received{0};
+  // The actor that waited here last; before that the maker's group, shifted, with kOnlyGroup.
+  // relaxed: told to people, and says whose limit holds.
+  std::atomic<std::uintptr_t> receiver;
+
+  void received_by(const smarm::Actor& a) {
+    receiver.store(reinterpret_cast<std::uintptr_t>(&a), std::memory_order_relaxed);
+  }
 };
-static_assert(offsetof(smarm_channel, head) - offsetof(smarm_channel, waiter) > 64);
+static_assert(offsetof(smarm_channel, head) - offsetof(smarm_channel, waiter) >= 64);
+static_assert(sizeof(smarm_channel) == 104);  // a block class: a crowd has one each
 
 namespace smarm {
 

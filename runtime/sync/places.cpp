@@ -35,7 +35,7 @@ int take_place(smarm_channel& c) {
     {
       std::lock_guard guard(places.lock);
       if (queued && self->wait_value == kPlaceGranted) return SMARM_OK;
-      if (c.receiver_gone.load(std::memory_order_acquire)) {
+      if (c.obstacles.load(std::memory_order_acquire) & smarm_channel::kGone) {
         if (queued) places.senders.remove(*self);
         return SMARM_E_CLOSED;
       }

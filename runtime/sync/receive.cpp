@@ -49,6 +49,7 @@ namespace {
 [[gnu::noinline]] int receive_shared(smarm_channel& c, Actor& self, std::int64_t timeout_ns,
                                      void** payload) {
   share(c);
+  c.received_by(self);
   int status = try_take(c, payload);
   if (status != SMARM_E_EMPTY) return status;
   if (self.dying) return SMARM_E_CLOSED;
@@ -80,6 +81,7 @@ namespace {
     return receive_shared(c, self, -1, payload);
   }
   c.waiter.store(Ticket(self, word).pack(), std::memory_order_relaxed);
+  c.received_by(self);
   Ownership::leave(w.exclusive);
   self.word.store(word + state_word::kActiveToWaiting, std::memory_order_relaxed);
   self.waits_for.store(WaitKind::recv, std::memory_order_relaxed);
@@ -105,6 +107,7 @@ namespace {
   if ((word & (state_word::kWoken | state_word::kKill)) || self.dying) [[unlikely]]
     return receive_shared(c, self, -1, payload);
   c.waiter.exchange(Ticket(self, word).pack(), std::memory_order_seq_cst);
+  c.received_by(self);
   if (!is_ready(c)) [[likely]] {
     self.waits_for.store(WaitKind::recv, std::memory_order_relaxed);
     ++w.in_runtime;
@@ -127,7 +130,10 @@ namespace {
 int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
   Worker* w = current_worker();
   if (c.plain || !c.ownership.enter(w->exclusive, &c)) {
-    if (!c.plain) c.plain = !c.places && c.ownership.is_shared();
+    if (!c.plain) {
+      c.received_by(self);
+      c.plain = !c.places && c.ownership.is_shared();
+    }
     if (c.plain) [[likely]] {
       if (Message* next = c.head->next.load(std::memory_order_acquire)) {
         take(c, w, next, payload);

@@ -1,5 +1,6 @@
 // Messages, and the sending of them.
 
+#include "runtime/sync/backlog.hpp"
 #include "runtime/sync/channel_queue.hpp"
 
 #include <new>
@@ -28,15 +29,18 @@ void free_message(void* payload) { recycle(current_worker(), Message::of(payload
 
 namespace {
 
-// The channel is another worker's alone, bounded, or without a receiver.
+// The channel is another worker's alone, or bounded, or there is an obstacle.
 [[gnu::noinline]] int send_slowly(smarm_channel& c, void* payload) {
   share(c);
   if (c.places) {
     if (int status = take_place(c)) return status;
   }
-  if (c.receiver_gone.load(std::memory_order_acquire)) {
-    if (c.places) give_place(*c.places);
-    return SMARM_E_CLOSED;
+  if (const std::uint8_t obstacles = c.obstacles.load(std::memory_order_acquire)) {
+    if (obstacles & smarm_channel::kGone) {
+      if (c.places) give_place(*c.places);
+      return SMARM_E_CLOSED;
+    }
+    if (int status = pass_backlog(c, *Message::of(payload))) return status;
   }
   push(c, Message::of(payload));
   wake_waiter(c);
@@ -72,7 +76,7 @@ int send_message(smarm_channel& c, void* payload) {
     must_have_runtime();
   }
   if (!c.ownership.enter(mine, &c)) {
-    if (!c.ownership.is_shared() || c.places || c.receiver_gone.load(std::memory_order_acquire))
+    if (!c.ownership.is_shared() || c.places || c.obstacles.load(std::memory_order_acquire))
         [[unlikely]]
       return send_slowly(c, payload);
     // The locked instructions of push() wait for their lines one by one: a sleeping receiver's is
@@ -83,9 +87,9 @@ int send_message(smarm_channel& c, void* payload) {
     const std::uint64_t waiter = c.waiter.load(std::memory_order_seq_cst);
     return waiter ? wake_receiver(c, w, waiter) : SMARM_OK;
   }
-  if (c.receiver_gone.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (c.obstacles.load(std::memory_order_relaxed)) [[unlikely]] {
     Ownership::leave(mine);
-    return SMARM_E_CLOSED;
+    return send_slowly(c, payload);
   }
   Message* m = Message::of(payload);
   m->next.store(nullptr, std::memory_order_relaxed);

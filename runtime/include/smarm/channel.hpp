@@ -21,7 +21,8 @@ namespace smarm {
 
 enum class SendFailure {
   closed,  // the receiver is gone
-  full     // bounded, full, and the caller is not an actor that could park
+  full     // bounded, full, and the caller is not an actor that could park; or unbounded, and the
+           // receiver's account has a limit (mailbox_limit of the daemon) that is reached
 };
 
 // A send that failed gives its value back.
@@ -91,8 +92,8 @@ class Sender {
     if (raw_) smarm_channel_drop_sender(raw_);
   }
 
-  // Queues the value. Never parks on an unbounded channel; parks while a bounded one is full. Legal
-  // from any thread.
+  // Queues the value. Never parks on an unbounded channel, which refuses only by a limit; parks
+  // while a bounded one is full. Legal from any thread.
   [[nodiscard]] std::expected<void, SendError<T>> send(T value) const {
     if (!raw_) return std::unexpected(SendError<T>{std::move(value)});
     detail::Message<T> message(std::move(value));

@@ -39,7 +39,8 @@ enum smarm_status {
   SMARM_E_CLOSED = -2,    /* the other end of the channel is gone */
   SMARM_E_TIMEOUT = -3,   /* the time ran out */
   SMARM_E_EMPTY = -4,     /* nothing to receive right now */
-  SMARM_E_FULL = -5,      /* a bounded channel is full and the caller cannot park */
+  SMARM_E_FULL = -5,      /* a bounded channel is full and the caller cannot park, or a mailbox has
+                             reached its limit */
   SMARM_E_STALE = -6,     /* the pid names an actor that has ended */
   SMARM_E_LIMIT = -7,     /* a limit was reached; smarm_last_error() names it and the way out */
   SMARM_E_NESTED = -8,    /* run inside run */
@@ -228,6 +229,32 @@ size_t smarm_actor_list(
     smarm_actor_info* out,
     size_t capacity); /* [any] a scan, not a snapshot; returns how many there are */
 
+typedef struct smarm_actor_stats {
+  uint32_t struct_size; /* sizeof(smarm_actor_stats) of the caller: what it has no room for is left
+                           out */
+  uint32_t reserved;
+  uint64_t preempted_alloc, preempted_async; /* as in smarm_worker_stats, of this actor; they stop
+                                                at 4294967295 */
+} smarm_actor_stats;
+int smarm_actor_read(smarm_pid,
+                     smarm_actor_stats* out); /* [any] SMARM_E_STALE when the actor has ended */
+
+/* Accounts: what the actors of some groups did together, and what they may do. */
+typedef struct smarm_account_stats {
+  uint32_t struct_size; /* as in smarm_actor_stats */
+  uint32_t reserved;
+  uint64_t preempted_alloc, preempted_async; /* of all its actors, the ended ones too */
+  uint64_t mailbox_limit;                    /* see smarm_account_limit_mailboxes */
+  uint64_t mailbox_refused;                  /* messages that met the limit */
+} smarm_account_stats;
+/* [any] From now on the group counts in that account, which is made when it is new. Groups that are
+ * bound to none count in account 0, which is always there; 0 unbinds. Unbind a group that has no
+ * actors left. SMARM_E_LIMIT: out of memory. */
+int smarm_group_bind(uint64_t group, uint64_t account);
+int smarm_account_read(uint64_t account,
+                       smarm_account_stats* out); /* [any] SMARM_E_STALE when there is none */
+void smarm_account_close(uint64_t account);       /* [any] and unbinds its groups */
+
 /* Exit records. */
 enum smarm_exit_kind { SMARM_EXIT_NORMAL = 0, SMARM_EXIT_PANIC = 1, SMARM_EXIT_KILLED = 2 };
 int smarm_exit_kind(const smarm_exit*);
@@ -260,7 +287,7 @@ void smarm_channel_drop_receiver(smarm_channel*); /* [any] */
 void* smarm_message_alloc(size_t size);
 void smarm_message_free(void* message);
 /* [any; parks when bounded and full] On success the message belongs to the channel, else it stays
- * the caller's. */
+ * the caller's. SMARM_E_FULL on an unbounded channel: see smarm_account_limit_mailboxes. */
 int smarm_channel_send(smarm_channel*, void* message);
 /* [actor, parks] *message is valid until the next receive on this channel; the caller destroys the
  * payload, the channel the memory. */
@@ -270,6 +297,38 @@ size_t smarm_channel_len(const smarm_channel*);             /* [any] O(1) */
 /* [actor, parks] Waits until one of n receivers has a message or is closed. Returns its position,
  * or SMARM_E_TIMEOUT. */
 int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t timeout_ns);
+
+/* ---- mailboxes that grow: unbounded channels whose receiver is far behind ---- */
+
+typedef struct smarm_mailbox_info {
+  smarm_pid receiver;      /* who waited there last; {0, 0}: nobody has yet */
+  smarm_pid sender;        /* of the message that led to a look; {0, 0}: no actor */
+  uint64_t group, account; /* the receiver's, else of who made the channel */
+  uint64_t sender_account;
+  uint64_t depth; /* messages */
+  uint64_t bytes; /* that they take, without what they point to */
+  char receiver_name[32], sender_name[32];
+} smarm_mailbox_info;
+
+enum smarm_mailbox_event {
+  SMARM_MAILBOX_GREW = 0, /* the depth has passed the first threshold, or twice the one before */
+  SMARM_MAILBOX_FULL = 1  /* a message was refused; told once a minute for an account */
+};
+/* Called by a sender, perhaps while it holds locks: it must not wait, throw, send or call back. */
+typedef void (*smarm_mailbox_notice)(void* arg, int event, const smarm_mailbox_info*);
+/* [any] One for the process; NULL takes it away, and nobody is in it afterwards. */
+void smarm_mailbox_watch(smarm_mailbox_notice, void* arg);
+/* [any] The first threshold, from 1024 up (one look per 512 messages); 65536 by default; 0: none. A
+ * mailbox that has fallen below a quarter of what was told begins anew, told once a minute. */
+void smarm_mailbox_warn_at(uint64_t messages);
+/* [any] A mailbox of the account's actors that holds so many messages, 1024 or more, refuses the
+ * next ones: send answers SMARM_E_FULL and parks nobody. Several senders at once may exceed it by
+ * some thousands. 0, the default: no limit. Never refused: what a supervisor's channel gets.
+ * SMARM_E_LIMIT: out of memory. */
+int smarm_account_limit_mailboxes(uint64_t account, uint64_t messages);
+/* [any] The mailboxes that were 512 messages behind at least once, and their depth now. Returns how
+ * many there are. */
+size_t smarm_mailbox_list(smarm_mailbox_info* out, size_t capacity);
 
 /* ---- mutex ---- */
 
