@@ -156,6 +156,20 @@ uint64_t smarm_runtime_live(smarm_runtime* rt) {
   return rt ? rt->live() : 0;
 }
 
+void smarm_runtime_crew(smarm_runtime* rt, smarm_crew_stats* out) {
+  if (!rt) rt = caller_runtime();
+  smarm_crew_stats s{};
+  s.struct_size = out->struct_size;
+  if (rt) {
+    s.workers = rt->config().workers;
+    const std::uint32_t crew = rt->crew();
+    s.extras = crew > s.workers ? crew - s.workers : 0;
+    s.blocked = rt->blocked();
+    for (const auto& w : rt->workers()) s.blocked_total += w->counters.blocked.get();
+  }
+  std::memcpy(static_cast<void*>(out), &s, std::min<std::size_t>(out->struct_size, sizeof s));
+}
+
 smarm_runtime* smarm_runtime_current(void) { return caller_runtime(); }
 
 int smarm_runtime_tune(smarm_runtime* rt, uint32_t alloc_interval, uint64_t timeslice_cycles) {
@@ -179,17 +193,13 @@ void smarm_process_check(void) {
   restore_terminate_handler();
 }
 void smarm_set_report_prefix(const char* prefix) { set_report_prefix(prefix ? prefix : ""); }
+
 int smarm_runtime_tune_async_preempt(smarm_runtime* rt, uint64_t quantum_ns) {
   if (!rt) rt = caller_runtime();
   if (!rt) return SMARM_E_NOT_ACTOR;
   Section section(current_worker());
   if (!prepare_async_preemption(quantum_ns)) return SMARM_E_LIMIT;
-  try {
-    rt->monitor().set_quantum(quantum_ns);
-  } catch (const std::system_error& e) {
-    set_last_error("cannot start the thread that preempts by signal: %s", e.what());
-    return SMARM_E_LIMIT;
-  }
+  rt->monitor().set_quantum(quantum_ns);
   return SMARM_OK;
 }
 

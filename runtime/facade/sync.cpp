@@ -37,7 +37,7 @@ smarm_channel* smarm_channel_create(size_t capacity, smarm_drop drop) {
   if (!memory) return nullptr;
   const Worker* w = current_worker();
   const Actor* maker = current_actor();
-  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive : nullptr, drop,
+  auto* c = new (memory) smarm_channel(w && capacity == 0 ? w->exclusive.get() : nullptr, drop,
                                        maker ? maker->group.load(std::memory_order_relaxed) : 0);
   if (capacity == 0) return c;
   c->places = new (std::nothrow) Places(capacity);

@@ -28,7 +28,7 @@ std::atomic<bool> host{false};
 
 Actor* acting() {
   const Worker* w = current_worker();
-  return w && w->in_runtime == 0 ? w->current : nullptr;
+  return w && w->in_runtime == 0 ? w->current.get() : nullptr;
 }
 
 std::uintptr_t place_of_call(const void* return_address) {

@@ -109,7 +109,7 @@ Verdict judge(const Met& m) {
   // may have jumped, as its last act. Outside a section the runtime calls nobody but user code.
   const Text text = called ? (text_at(*pushed - 1, false) == Text::host ? Text::host : Text::user)
                            : text_at(m.reg(REG_RIP), plugins_only);
-  const Actor* self = w->in_runtime == 0 ? w->current : nullptr;
+  const Actor* self = w->in_runtime == 0 ? w->current.get() : nullptr;
   if (const Stack stack = overflown(m, self)) {
     if (self && text == Text::user) return {Action::raise, FaultCause::overflow};
     if (give_room(stack, m.info.si_addr)) {

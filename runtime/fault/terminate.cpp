@@ -44,7 +44,7 @@ std::terminate_handler process_handler = nullptr;
 
 [[noreturn]] void terminate() {
   Worker* w = current_worker();
-  Actor* self = w && w->in_runtime == 0 ? w->current : nullptr;
+  Actor* self = w && w->in_runtime == 0 ? w->current.get() : nullptr;
   if (!self) terminate_thread();
   if (self->dying) {
     abandon_self(

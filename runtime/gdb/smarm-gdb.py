@@ -168,9 +168,10 @@ class Process:
         worker = gdb.lookup_type("smarm::Worker").pointer()
         found = []
         for runtime in sorted({a.runtime for a in self.actors if a.state != "done"}):
-            pointers = gdb.Value(runtime).cast(core)["workers_"]["_M_impl"]
-            for at in range(int(pointers["_M_start"]), int(pointers["_M_finish"]), 8):
-                found.append(gdb.Value(word_at(at)).cast(worker).dereference())
+            workers = gdb.Value(runtime).cast(core)["workers_"]
+            first = word_at(int(workers["slots_"].address))
+            for i in range(int(workers["count_"]["_M_i"])):
+                found.append(gdb.Value(word_at(first + 8 * i)).cast(worker).dereference())
         return found
 
     def latest_time(self):
@@ -194,7 +195,7 @@ class Process:
         """Actor's address: its thread. Where the thread's stack pointer is tells best: at a switch the worker's word for it is ahead of
         the registers. On a signal's stack or a generator's it is the worker who knows."""
         stacks = sorted((a.stack, a.stack + (1 << a.cls + MIN_STACK_SHIFT), a.address) for a in self.actors if a.stack)
-        current = {int(w["thread"]["_M_i"]): int(w["current"]) for w in self.workers}
+        current = {int(w["thread"]["_M_i"]): int(w["current"]["value_"]) for w in self.workers}
         running = {}
         for place in self.places:
             i = bisect.bisect(stacks, (place.rsp, 2**64)) - 1

@@ -65,13 +65,17 @@ void RuntimeCore::rouse_watch() {
     }
     if (!w) return;
     // It stays listed: it takes itself off, finds nothing, and sleeps again with a limit.
-    w->wake_word.store(1, std::memory_order_release);
-    if (!w->in_poller) {
-      futex_wake_one(w->wake_word);
-      return;
-    }
+    tell(*w);
+    if (!w->in_poller) return;
   }
   poller_->kick();
+}
+
+// Wakes one that stays listed. Under the idle lock; who sleeps in the poller has to be kicked behind
+// it.
+void RuntimeCore::tell(Worker& listed) {
+  listed.wake_word.store(1, std::memory_order_release);
+  if (!listed.in_poller) futex_wake_one(listed.wake_word);
 }
 
 void RuntimeCore::notify(Worker& w, bool polls) {
@@ -85,7 +89,7 @@ void RuntimeCore::notify(Worker& w, bool polls) {
 
 void RuntimeCore::stop_all() {
   std::vector<std::pair<Worker*, bool>> sleepers;
-  sleepers.reserve(workers_.size());
+  sleepers.reserve(workers_.capacity());
   {
     std::lock_guard guard(idle_lock_);
     for (Worker* w : idle_) {
@@ -103,6 +107,10 @@ void RuntimeCore::stop_all() {
 Actor* RuntimeCore::find_work(Worker& w) {
   bool searching = false;
   for (;;) {
+    if (w.extra && go_off_duty(w)) {
+      if (searching) searching_.fetch_sub(1, std::memory_order_relaxed);
+      return nullptr;
+    }
     if (!searching) searching_.fetch_add(1, std::memory_order_relaxed);
     Actor* a = search(w);
     const bool last = searching_.fetch_sub(1, std::memory_order_relaxed) == 1;
@@ -113,7 +121,7 @@ Actor* RuntimeCore::find_work(Worker& w) {
       // seq_cst: who stores the mark sees this worker off the idle list, or this one sees the mark.
       if (watch_asleep_.load(std::memory_order_seq_cst)) rouse_watch();
       monitor_.rouse();
-      if (last && !solo_ && w.ready.ring_size() + w.fresh.size() >= 2)
+      if (last && !solo() && w.ready.ring_size() + w.fresh.size() >= 2)
         share(w);  // there is more where that came from
       return a;
     }
@@ -124,16 +132,15 @@ Actor* RuntimeCore::find_work(Worker& w) {
 }
 
 Actor* RuntimeCore::search(Worker& w) {
-  const int rounds = solo_ || idle_count_.load(std::memory_order_relaxed) + 1 >= workers_.size()
-                         ? 1
-                         : kSearchRounds;
+  const int rounds =
+      solo() || idle_count_.load(std::memory_order_relaxed) + 1 >= crew() ? 1 : kSearchRounds;
   for (int i = 0; i < rounds; ++i) {
     if (i == 0) w.maintain();
     run_commands(w);
     if (w.has_local_work() || take_injected(w)) {
       if (Actor* a = w.pick()) return a;
     }
-    if (solo_) return nullptr;
+    if (solo()) return nullptr;
     if (Actor* a = steal(w, false)) return a;
     for (int p = 0; p < 16; ++p) _mm_pause();
   }
@@ -149,10 +156,15 @@ Actor* RuntimeCore::steal(Worker& w, bool single) {
     if (&victim == &w) continue;
     Actor* first = nullptr;
     std::uint32_t stolen = 0;
-    if (w.ready.empty()) first = w.ready.steal_from(victim.ready, single, stolen);
+    // Of one that blocks its thread everything is to be had.
+    const bool blocked = victim.duty.load(std::memory_order_relaxed) == Worker::Duty::blocked;
+    if (w.ready.empty()) {
+      first = w.ready.steal_from(victim.ready, single || blocked, stolen);
+      if (!first && blocked) first = w.ready.steal_overflow(victim.ready, stolen);
+    }
     if (!first) {
       const std::size_t fresh = victim.fresh.size();
-      std::size_t take = fresh >= 2 ? fresh / 2 : (single ? fresh : 0);
+      std::size_t take = fresh >= 2 ? fresh / 2 : (single || blocked ? fresh : 0);
       if (take > 16) take = 16;
       for (; take > 0; --take) {
         Actor* a = victim.fresh.steal();
@@ -192,7 +204,11 @@ bool RuntimeCore::unlist_idle(Worker& w) {
 bool RuntimeCore::work_elsewhere(const Worker& w) const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return true;
   for (const auto& other : workers_) {
-    if (other.get() != &w && (other->ready.ring_size() >= 2 || other->fresh.size() >= 2))
+    if (other.get() == &w) continue;
+    const bool blocked = other->duty.load(std::memory_order_relaxed) == Worker::Duty::blocked;
+    const std::size_t least = blocked ? 1 : 2;
+    if (other->ready.ring_size() >= least || other->fresh.size() >= least ||
+        (blocked && other->ready.overflow_size() != 0))
       return true;
   }
   return false;
@@ -208,16 +224,17 @@ bool RuntimeCore::idle(Worker& w) {
   const bool took_over = w.in_poller && w.deputy;
   w.deputy = !w.in_poller && !deputy_taken_.exchange(true, std::memory_order_acquire);
   list_idle(w);
-  const bool others_busy = idle_count_.load(std::memory_order_seq_cst) < workers_.size();
+  const bool others_busy = !all_idle();
   if (took_over && idle_count_.load(std::memory_order_relaxed) > 1)
     wake_one();  // another sleeper becomes the deputy
   bool happened = false;
   bool end = false;
   // After the listing: stop_all() stores the phase before it takes the list's lock.
-  if (phase_.load(std::memory_order_acquire) != Phase::stopped && !work_elsewhere(w)) {
+  if (phase_.load(std::memory_order_acquire) != Phase::stopped && !work_elsewhere(w) &&
+      !(w.extra && surplus())) {
     if (!others_busy) {
       std::lock_guard guard(idle_lock_);
-      end = idle_.size() == workers_.size() && quiescent();
+      end = idle_.size() == crew() && quiescent();
     }
     if (!end) {
       w.resting.store(true, std::memory_order_relaxed);
@@ -242,7 +259,7 @@ bool RuntimeCore::idle(Worker& w) {
 
 // How long one that keeps the watch may sleep; kNever for the others.
 std::uint64_t RuntimeCore::watch_until(Worker& w, bool others_busy) {
-  if (solo_ || (!w.in_poller && !w.deputy)) return kNever;
+  if (solo() || (!w.in_poller && !w.deputy)) return kNever;
   // The deputy second: the holder of the poller comes back to it first.
   const std::uint64_t interval = w.deputy ? 2 * kWatchInterval : kWatchInterval;
   if (others_busy) {
@@ -251,7 +268,7 @@ std::uint64_t RuntimeCore::watch_until(Worker& w, bool others_busy) {
   }
   if (w.quiet_naps < kQuietNaps) return clock_.now_ns() + (interval << w.quiet_naps++);
   watch_asleep_.store(true, std::memory_order_seq_cst);
-  if (idle_count_.load(std::memory_order_seq_cst) == workers_.size()) return kNever;
+  if (all_idle()) return kNever;
   return clock_.now_ns() + interval;
 }
 
@@ -270,7 +287,7 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
 
 // Another worker may be busy with one actor for long, or late to wake up.
 void RuntimeCore::fire_timers_of_others(Worker& w) {
-  if (solo_) return;
+  if (solo()) return;
   const std::uint64_t now = clock_.now_ns();
   for (const auto& other : workers_) {
     if (other.get() != &w && !other->wheel.empty() && other->next_timer_ns() <= now)

@@ -3,15 +3,16 @@
 #include "runtime/base/clock.hpp"
 #include "runtime/base/futex.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/blocked.hpp"
 #include "runtime/sched/runtime_core.hpp"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
+#include <array>
+#include <mutex>
+#include <utility>
 
 namespace smarm {
 
@@ -20,21 +21,10 @@ namespace {
 constexpr std::uint32_t kRoused = 1, kEnd = 2;
 constexpr std::uint64_t kSwitches = 8;
 constexpr std::uint64_t kQuiet = 1'000'000'000;  // ns of looks with nobody busy before it sleeps
-
-// Does the kernel run the thread, or keep it waiting for a CPU? Not when it sleeps in a call.
-bool is_running(pid_t thread) {
-  char path[48];
-  std::snprintf(path, sizeof path, "/proc/self/task/%d/stat", static_cast<int>(thread));
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;  // it has ended
-  char text[128];
-  const ssize_t n = ::read(fd, text, sizeof text - 1);
-  ::close(fd);
-  if (n <= 0) return false;
-  text[n] = '\0';
-  const char* name_end = std::strrchr(text, ')');  // "id (name) state ..."
-  return name_end && std::strncmp(name_end, ") R", 3) == 0;
-}
+constexpr std::uint64_t kLook = 5'000'000;       // ns at most between two
+constexpr std::uint64_t kBlockedAfter = 10'000'000;
+// ThreadSanitizer holds signals back until the thread is in a call of its own.
+constexpr bool kSignals = !SMARM_TSAN;
 
 // Changes with everything that shows a tick or a switch.
 std::uint64_t activity_of(const Worker& w) {
@@ -56,29 +46,18 @@ void Monitor::do_chore(std::uint64_t now_ns, bool at_once) {
 }
 
 void Monitor::start() {
-  const std::lock_guard lock(life_);
-  if (quantum_ns() != 0) begin();
-  started_ = true;
-}
-
-void Monitor::begin() {
-  // ThreadSanitizer holds signals back until the thread is in a call of its own.
-  if (SMARM_TSAN || thread_.joinable()) return;
-  watched_.assign(runtime_.workers().size(), Watched{});
+  watched_.assign(runtime_.workers().capacity(), Watched{});
+  blind_ = !can_see_calls();
   word_.store(0, std::memory_order_relaxed);
   thread_ = std::thread([this] { run(); });
 }
 
 void Monitor::set_quantum(std::uint64_t ns) {
-  const std::lock_guard lock(life_);
-  if (started_ && ns != 0) begin();
   quantum_ns_.store(ns, std::memory_order_relaxed);
-  wake();  // it may be asleep, for the old quantum or without limit
+  wake();  // it may be asleep, for the old quantum
 }
 
 void Monitor::stop() {
-  const std::lock_guard lock(life_);
-  started_ = false;
   if (!thread_.joinable()) return;
   word_.store(kEnd, std::memory_order_release);
   futex_wake_one(word_);
@@ -93,15 +72,15 @@ void Monitor::wake() {
 
 void Monitor::run() {
   Clock& clock = SystemClock::instance();
+  if (blind_) report_once(said_blind_, SMARM_BLOCKED_UNSEEN);
   std::uint64_t busy_ns = clock.now_ns();  // when somebody was last
   for (;;) {
     const std::uint64_t began = clock.now_ns();
-    const std::uint64_t quantum = quantum_ns();
+    const std::uint64_t quantum = kSignals ? quantum_ns() : 0;
     // Twice a quantum: an actor is stopped between one and one and a half of them.
-    std::uint64_t until = began + std::max<std::uint64_t>(quantum / 2, 50'000);
-    if (quantum == 0) {
-      until = kNever;
-    } else if (began - busy_ns > kQuiet) {
+    std::uint64_t until =
+        began + (quantum ? std::clamp<std::uint64_t>(quantum / 2, 50'000, kLook) : kLook);
+    if (began - busy_ns > kQuiet) {
       asleep_.store(true, std::memory_order_seq_cst);
       if (runtime_.all_idle()) {
         do_chore(began, true);
@@ -120,8 +99,9 @@ void Monitor::run() {
     const std::uint64_t now = clock.now_ns();
     do_chore(now, false);
     if (word == kRoused || !runtime_.all_idle()) busy_ns = now;
-    for (std::size_t i = 0; i < watched_.size(); ++i)
+    for (std::size_t i = 0; i < runtime_.workers().size(); ++i)
       look(*runtime_.workers()[i], watched_[i], now, quantum);
+    if (runtime_.short_handed()) call_extras();
   }
 }
 
@@ -134,14 +114,104 @@ void Monitor::look(Worker& w, Watched& watched, std::uint64_t now_ns, std::uint6
                            watched.signalled_ns == watched.looked_ns;
     watched.since_ns = by_signal ? watched.signalled_ns : now_ns;
     watched.activity = activity;
-  } else if (quantum_ns != 0 && now_ns - watched.since_ns + quantum_ns / 8 >= quantum_ns &&
-             is_running(thread)) {
+    if (watched.blocked) runtime_.come_back(w);
+    watched.blocked = false;
+  } else {
+    const std::uint64_t still = now_ns - watched.since_ns;
+    if (watched.blocked) {
+      look_at_blocked(w, watched);
+    } else if (!blind_ && still + kLook / 8 >= kBlockedAfter) {
+      watched.blocked = lend(w, watched, now_ns);
+    }
     // An eighth early, for looks are not on the dot. Again at every look until something happens:
     // it may be in libc now, in its own code then.
-    ::tgkill(::getpid(), thread, SIGURG);
-    watched.signalled_ns = now_ns;
+    if (quantum_ns != 0 && still + quantum_ns / 8 >= quantum_ns && is_running(thread)) {
+      ::tgkill(::getpid(), thread, SIGURG);
+      watched.signalled_ns = now_ns;
+    }
   }
   watched.looked_ns = now_ns;
+}
+
+// True: it blocks its thread, and others may run its actors.
+bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
+  const pid_t thread = w.thread.load(std::memory_order_relaxed);
+  const Actor* const actor = w.current.peek();
+  SleepingCall call;
+  const auto still_asleep = [&] {
+    return sleeps_in_call(thread, call) && w.in_runtime.peek() == 0 && w.current.peek() == actor &&
+           activity_of(w) == watched.activity;
+  };
+  if (!actor || !still_asleep() || !runtime_.go_blocked(w)) return false;
+  w.prepare_to_lend();
+  if (!still_asleep()) {
+    w.stay();
+    runtime_.come_back(w);
+    return false;
+  }
+  w.lend();
+  if (!still_asleep()) {
+    runtime_.come_back(w);
+    return false;
+  }
+  w.open();
+  watched.awake = false;
+  w.counters.blocked.add();
+  report(w, watched, call, now_ns);
+  return true;
+}
+
+// Nothing has moved. It is back when it runs, at two looks: who makes one short call after the other
+// keeps its extra worker.
+void Monitor::look_at_blocked(Worker& w, Watched& watched) {
+  SleepingCall call;
+  const bool awake = !sleeps_in_call(w.thread.load(std::memory_order_relaxed), call);
+  if (awake && watched.awake) {
+    runtime_.come_back(w);
+    watched.blocked = false;
+    watched.since_ns = watched.looked_ns;
+  }
+  watched.awake = awake;
+}
+
+void Monitor::report(Worker& w, const Watched& watched, const SleepingCall& call,
+                     std::uint64_t now_ns) {
+  const smarm_config& config = runtime_.config();
+  Actor* const a = w.current.peek();
+  if (!config.on_blocked || !a) return;
+  smarm_blocked b{};
+  b.struct_size = sizeof b;
+  b.kind = SMARM_BLOCKED_ACTOR;
+  b.worker = w.index;
+  b.pid = a->pid();
+  b.group = a->group.load(std::memory_order_relaxed);
+  {
+    const std::lock_guard reading(extras_lock());
+    if (const ActorExtras* extras = a->extras.load(std::memory_order_acquire))
+      extras->name.copy(b.name, sizeof b.name - 1);
+  }
+  b.system_call = call.number;
+  b.blocked_ns = now_ns - watched.since_ns;
+  std::array<void*, 48> frames;
+  b.frame_count = trace_call(call, frames);
+  b.frames = frames.data();
+  // The block may be another actor's by now.
+  if (activity_of(w) == watched.activity) config.on_blocked(&b, config.on_blocked_arg);
+}
+
+void Monitor::report_once(bool& reported, std::uint32_t kind) {
+  const smarm_config& config = runtime_.config();
+  if (std::exchange(reported, true) || !config.on_blocked) return;
+  smarm_blocked b{};
+  b.struct_size = sizeof b;
+  b.kind = kind;
+  config.on_blocked(&b, config.on_blocked_arg);
+}
+
+void Monitor::call_extras() {
+  while (runtime_.short_handed()) {
+    if (!runtime_.extras().call()) return report_once(said_no_extra_, SMARM_BLOCKED_NO_EXTRA);
+  }
 }
 
 }  // namespace smarm

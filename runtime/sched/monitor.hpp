@@ -1,20 +1,32 @@
 // The monitor: a thread beside the workers that looks at them from outside, for what no worker can
-// see of itself: an actor that runs on and on without a tick.
+// see of itself: an actor that runs on and on without a tick, and one that blocks its thread.
 //
-// It never touches a worker's state. It compares counters that the worker writes anyway, looks
-// whether the kernel says that the thread is running, and sends it SIGURG; whether the actor can be
-// stopped where it is, the handler decides (fault/async_preempt.cpp). A thread that sleeps in the
-// kernel is left alone: a signal would cut its system call short.
+// It compares counters that the worker writes anyway. Where nothing has moved for long it asks the
+// kernel what the thread does. One that runs is sent SIGURG; whether the actor can be stopped where
+// it is, the handler decides (fault/async_preempt.cpp). One that sleeps in a system call is never
+// signalled, for that would cut its call short.
 //
-// When all workers have been idle for a second, or while the quantum is 0, it sleeps without limit;
-// the first one that goes back to work, or the next quantum, rouses it. The idle protocol of
+// Blocked: an actor is current, no section is open, and the thread has been asleep in a system call
+// for kBlockedAfter. Then an extra worker takes its place, and others may take what is the worker's
+// alone otherwise (its overflow; in a runtime of one worker everything):
+//   1. go_blocked: from here on the worker does not become solo again by itself.
+//   2. prepare_to_lend, and a look: it still sleeps. So it will see that, and all of its actors that
+//      left their stacks as those of a solo runtime do will be resumed by its scheduler.
+//   3. lend, and a look: it still sleeps. So it follows the shared protocol when it wakes up. Had it
+//      woken up in between it would follow the one or the other, alone; either is right then.
+//   4. open, and extra workers are called.
+// Each look is a full barrier for both (sched/blocked.hpp), and no operation of the runtime goes
+// across such a sleep, for a call of user code is where it is. The worker itself pays nothing, and does
+// nothing when it comes back.
+//
+// When all workers have been idle for a second it sleeps without limit; the first one that goes back
+// to work, or a new quantum, rouses it. The idle protocol of
 // runtime_core.hpp, with `asleep_` for idle_count: one side stores it and then looks for busy
 // workers, the other leaves the idle list and then looks at it, all seq_cst.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -22,6 +34,7 @@ namespace smarm {
 
 class RuntimeCore;
 class Worker;
+struct SleepingCall;
 
 class Monitor {
  public:
@@ -39,7 +52,7 @@ class Monitor {
   void stop();   // waits for its end
   // Any thread. relaxed: a tunable, which the next look and the signal's handler read.
   std::uint64_t quantum_ns() const { return quantum_ns_.load(std::memory_order_relaxed); }
-  // Any thread. Throws as start does, and leaves the quantum as it was.
+  // Any thread.
   void set_quantum(std::uint64_t ns);
   // A worker that was idle is about to run an actor.
   void rouse() {
@@ -53,22 +66,28 @@ class Monitor {
     std::uint64_t since_ns = 0;  // when it began at the latest
     std::uint64_t looked_ns = 0;
     std::uint64_t signalled_ns = 0;  // when the last signal was sent
+    bool blocked = false;
+    bool awake = false;  // blocked, and seen running since
   };
 
-  void begin();
   void run();
   void wake();
   void do_chore(std::uint64_t now_ns, bool at_once);
   void look(Worker& w, Watched& watched, std::uint64_t now_ns, std::uint64_t quantum_ns);
+  bool lend(Worker& w, Watched& watched, std::uint64_t now_ns);
+  void look_at_blocked(Worker& w, Watched& watched);
+  void report(Worker& w, const Watched& watched, const SleepingCall& call, std::uint64_t now_ns);
+  void report_once(bool& reported, std::uint32_t kind);
+  void call_extras();
 
   RuntimeCore& runtime_;
-  std::atomic<std::uint64_t> quantum_ns_;
+  std::atomic<std::uint64_t> quantum_ns_;  // relaxed: a tunable
+  bool blind_ = false;                     // the kernel does not tell which threads sleep
+  bool said_blind_ = false, said_no_extra_ = false;
   std::vector<Watched> watched_;
   std::uint64_t chore_ns_ = 0;          // when it was done last
   std::atomic<std::uint32_t> word_{0};  // futex: 1 roused, 2 the end
   std::atomic<bool> asleep_{false};
-  std::mutex life_;       // rank: monitor
-  bool started_ = false;  // by life_, as is thread_
   std::thread thread_;
 };
 

@@ -19,7 +19,7 @@ inline constexpr int kKilled = -1000;  // internal status: leave the section, th
 
 inline Actor* current_actor() {
   Worker* w = current_worker();
-  return w ? w->current : nullptr;
+  return w ? w->current.get() : nullptr;
 }
 
 inline bool kill_pending(const Actor& self) {

@@ -4,17 +4,47 @@
 
 namespace smarm {
 
+[[gnu::noinline]] void RunQueue::push_over(Actor* a) {
+  const OptionalLock guard(overflow_lock_, lent_);
+  overflow_.push(a);
+  // release: pairs with the acquire in steal_overflow, for a list that was not locked yet.
+  overflow_size_.store(overflow_.size(), std::memory_order_release);
+  room_ = 0;
+}
+
 // The ring is empty: moves half a ring over from the overflow. Half, so that pushes and thieves
 // find room on both sides. False: that is empty too.
 bool RunQueue::refill() {
-  if (overflow_.empty()) return false;
+  if (overflow_size() == 0) {
+    room_ = kSize;  // somebody else may have taken the last
+    return false;
+  }
+  const OptionalLock guard(overflow_lock_, lent_);
   std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+  const std::uint32_t before = tail;
   for (std::uint32_t i = 0; i < kSize / 2 && !overflow_.empty(); ++i) {
     slots_[tail++ % kSize].store(overflow_.pop(), std::memory_order_relaxed);
   }
+  overflow_size_.store(overflow_.size(), std::memory_order_relaxed);
   tail_.store(tail, std::memory_order_release);
   if (overflow_.empty()) room_ = kSize;
-  return true;
+  return tail != before;
+}
+
+Actor* RunQueue::steal_overflow(RunQueue& victim, std::uint32_t& stolen) {
+  // acquire: pairs with open(); the owner takes the lock from here on.
+  if (victim.overflow_size() == 0 || !victim.open_.load(std::memory_order_acquire)) return nullptr;
+  const std::lock_guard guard(victim.overflow_lock_);
+  if (victim.overflow_size_.load(std::memory_order_acquire) == 0) return nullptr;
+  Actor* first = victim.overflow_.pop();
+  std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+  std::uint32_t n = 1;
+  for (; n < kSize / 2 && !victim.overflow_.empty(); ++n)
+    slots_[tail++ % kSize].store(victim.overflow_.pop(), std::memory_order_relaxed);
+  victim.overflow_size_.store(victim.overflow_.size(), std::memory_order_relaxed);
+  tail_.store(tail, std::memory_order_release);
+  stolen = n;
+  return first;
 }
 
 Actor* RunQueue::pop_against_thieves() {

@@ -7,8 +7,9 @@
 // depth-first and holds few stacks. Thieves take the oldest. (Chase and Lev, "Dynamic circular
 // work-stealing deque", 2005, bounded.)
 //
-// Threads: the owner calls everything; other workers only steal_* and the size functions. `shared`
-// is false in a runtime of one worker, where nobody steals and plain loads and stores do.
+// Threads: the owner calls everything; other workers only steal_* and the size functions. A queue
+// that is not shared is that of a runtime of one worker, where nobody steals and plain loads and
+// stores do; when the worker blocks its thread the monitor shares it (sched/monitor.hpp).
 //
 // RunQueue
 // 1. head <= tail <= head + kSize; slots in [head, tail) hold actors, each owned by the queue.
@@ -20,15 +21,21 @@
 // barrier between is the thief's alone (heavy_barrier.hpp): owners take millions of times a second,
 // thieves seldom. While there are thieves the owner takes by compare-exchange as they do.
 // 5. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
+// 6. The overflow list is the owner's alone until the owner has once blocked its thread: from then on
+// its lock is taken (`lent_`, seen by the owner), and others may take from it (`open_`, seen by
+// them). The monitor sets the one, makes sure that the owner is asleep outside the queue, and then
+// sets the other.
 #pragma once
 
 #include "runtime/actor/actor.hpp"
 #include "runtime/base/heavy_barrier.hpp"
+#include "runtime/base/peeked.hpp"
 #include "runtime/base/spinlock.hpp"
 
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 namespace smarm {
 
@@ -76,8 +83,7 @@ class RunQueue {
                                                          // publishes the slot and the actor
       return;
     }
-    overflow_.push(a);
-    room_ = 0;
+    push_over(a);
   }
 
   Actor* pop() {
@@ -122,23 +128,42 @@ class RunQueue {
     return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
   }
   std::uint32_t head() const { return head_.load(std::memory_order_relaxed); }
-  bool empty() const { return ring_size() == 0 && overflow_.empty(); }  // owner
-  std::size_t size() const { return ring_size() + overflow_.size(); }   // owner
+  // What does not fit into the ring; a hint for strangers.
+  std::size_t overflow_size() const { return overflow_size_.load(std::memory_order_relaxed); }
+  bool empty() const { return size() == 0; }                            // owner
+  std::size_t size() const { return ring_size() + overflow_size(); }    // owner
   // The position in the order that the next push will get, and whether everything before a position
   // has been taken. Owner.
   std::uint32_t end_position() const {
-    return tail_.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(overflow_.size());
+    return tail_.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(overflow_size());
   }
   bool reached(std::uint32_t position) const {
     return static_cast<std::int32_t>(head() - position) >= 0;
   }
 
   // Takes the older half of victim's ring (all of one when `single`) and returns one actor of it;
-  // the rest goes into this queue, which is empty.
+  // the rest goes into this queue's ring, which has room for that.
   Actor* steal_from(RunQueue& victim, bool single, std::uint32_t& stolen);
+  bool has_room_for_half() const { return ring_size() <= kSize / 2; }  // owner
+  // The same with the oldest of victim's overflow, when that is open.
+  Actor* steal_overflow(RunQueue& victim, std::uint32_t& stolen);
+
+  // The monitor's, in this order; invariant 6.
+  void lend() {
+    lent_.poke(true);
+    shared_.poke(true);
+  }
+  void open() { open_.store(true, std::memory_order_release); }  // pairs with steal_overflow
+  // The owner's again, with nobody about who steals.
+  void take_back(bool shared) {
+    open_.store(false, std::memory_order_relaxed);
+    lent_ = false;
+    shared_ = shared;
+  }
 
  private:
   class Thief;
+  void push_over(Actor* a);
   bool refill();
   Actor* pop_against_thieves();
 
@@ -146,9 +171,13 @@ class RunQueue {
   std::atomic<std::uint32_t> thieves_;                      // and this
   alignas(kCacheLine) std::atomic<std::uint32_t> tail_{0};
   std::atomic<bool> popping_{false};
-  const bool shared_;
-  std::uint32_t room_ = kSize;  // 0 while something is in the overflow
+  Peeked<bool> shared_;
+  std::uint32_t room_ = kSize;  // 0: pushes go to the overflow. The owner's
+  Peeked<bool> lent_{false};
+  std::atomic<bool> open_{false};
+  Spinlock overflow_lock_;  // rank: overflow
   ActorList overflow_;
+  std::atomic<std::size_t> overflow_size_{0};
   std::array<std::atomic<Actor*>, kSize> slots_{};
 };
 
@@ -157,6 +186,8 @@ class FreshDeque {
   static constexpr std::int64_t kSize = 256;
 
   explicit FreshDeque(bool shared) : shared_(shared) {}
+  void lend() { shared_.poke(true); }
+  void take_back(bool shared) { shared_ = shared; }
 
   // How many it holds now; 0: full, not taken.
   std::int64_t push(Actor* a) {
@@ -221,7 +252,7 @@ class FreshDeque {
 
   alignas(kCacheLine) std::atomic<std::int64_t> top_{0};  // thieves write it
   alignas(kCacheLine) std::atomic<std::int64_t> bottom_{0};
-  const bool shared_;
+  Peeked<bool> shared_;
   std::array<std::atomic<Actor*>, kSize> slots_{};
 };
 
@@ -229,15 +260,14 @@ class FreshDeque {
 // hot path.
 class InjectQueue {
  public:
-  explicit InjectQueue(bool shared) : shared_(shared) {}
   void push(Actor* a) {
-    OptionalLock guard(lock_, shared_);
+    const std::lock_guard guard(lock_);
     list_.push(a);
     size_.store(list_.size(), std::memory_order_relaxed);
   }
   Actor* pop() {
     if (size() == 0) return nullptr;
-    OptionalLock guard(lock_, shared_);
+    const std::lock_guard guard(lock_);
     Actor* a = list_.pop();
     size_.store(list_.size(), std::memory_order_relaxed);
     return a;
@@ -246,7 +276,6 @@ class InjectQueue {
   std::size_t size() const { return size_.load(std::memory_order_relaxed); }
 
  private:
-  const bool shared_;
   Spinlock lock_;  // rank: inject
   ActorList list_;
   alignas(kCacheLine) std::atomic<std::size_t> size_{0};

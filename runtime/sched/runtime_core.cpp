@@ -26,12 +26,12 @@ RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> pol
       solo_(config.workers == 1),
       clock_(clock),
       poller_(std::move(poller)),
+      workers_(config.workers + ExtraWorkers::kMost),
       hibernation_(*this, config.hibernate_after_ns),
-      monitor_(*this, config.async_preempt_ns),
-      inject_(!solo_) {
+      monitor_(*this, config.async_preempt_ns) {
   for (std::uint32_t i = 0; i < config.workers; ++i)
-    workers_.push_back(std::make_unique<Worker>(*this, i));
-  idle_.reserve(config.workers);
+    workers_.add(std::make_unique<Worker>(*this, i, false));
+  idle_.reserve(workers_.capacity());
 }
 
 RuntimeCore::~RuntimeCore() { gate_.close(); }
@@ -52,6 +52,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
   Worker& first = *workers_[0];
   const RunningRuntime listed(*this);
   searching_.store(0, std::memory_order_relaxed);
+  muster();
   // They wait until the first actor is queued, or until it is clear that there will be none.
   enum : std::uint32_t { kWait, kGo, kGiveUp };
   std::atomic<std::uint32_t> gun{kWait};
@@ -62,10 +63,12 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     if (how == kGo) first.run();
     for (std::thread& t : threads) t.join();
     monitor_.stop();
+    extras_.finish();
+    muster();
   };
   Actor* root = nullptr;
   try {
-    for (std::size_t i = 1; i < workers_.size(); ++i) {
+    for (std::size_t i = 1; i < config_.workers; ++i) {
       threads.emplace_back([&gun, w = workers_[i].get()] {
         gun.wait(kWait, std::memory_order_acquire);
         if (gun.load(std::memory_order_acquire) == kGo) w->run();
@@ -79,7 +82,7 @@ int RuntimeCore::run(smarm_entry entry, void* closure, smarm_exit** exit) {
     smarm_tls_worker = nullptr;
   } catch (const std::system_error& e) {
     set_last_error("cannot start thread %zu for %zu workers: %s; ask for fewer", threads.size() + 2,
-                   workers_.size(), e.what());
+                   std::size_t{config_.workers}, e.what());
   }
   start(root ? kGo : kGiveUp);
   if (!root) {
@@ -130,7 +133,7 @@ void RuntimeCore::run_commands(Worker& w) {
 
 bool RuntimeCore::take_injected(Worker& w) {
   // A share of what is there, so that one worker does not come back for each.
-  const std::size_t share_of_all = std::min(kInjectBatch, inject_.size() / workers_.size() + 1);
+  const std::size_t share_of_all = std::min(kInjectBatch, inject_.size() / config_.workers + 1);
   std::array<Actor*, kInjectBatch> batch;
   std::size_t taken = 0;
   while (taken < share_of_all && (batch[taken] = inject_.pop())) ++taken;
@@ -149,7 +152,7 @@ bool RuntimeCore::try_poll(Worker& w) {
 
 // ---- the end ----
 
-// Under the idle lock with every worker listed: nobody adds to anything but foreign threads, whose
+// Under the idle lock with the whole crew listed: nobody adds to anything but foreign threads, whose
 // commands are looked at here.
 bool RuntimeCore::quiescent() const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return false;

@@ -17,17 +17,26 @@
 // still alive then are parked for ever and are killed; when none is left the workers stop.
 //
 // Foreign threads never touch an actor's state: they post commands, which a worker runs.
+//
+// Extra workers: when the monitor finds that a worker blocks its thread it marks it (go_blocked), and
+// calls extra ones until as many are on duty and not blocked as the runtime was made with. Those that
+// are on duty, blocked ones included, are the crew: all of it has to be idle for the end. All of this
+// changes under the idle lock. When there are too many an extra one hands what it has queued to the
+// others, once nothing is preempted on its thread, and goes off duty; timers that it leaves in its
+// wheel are looked after by the others, as are those of a blocked one (stand_in).
 #pragma once
 
 #include "runtime/actor/actor.hpp"
 #include "runtime/base/clock.hpp"
 #include "runtime/base/spinlock.hpp"
+#include "runtime/sched/extra_workers.hpp"
 #include "runtime/sched/foreign_gate.hpp"
 #include "runtime/sched/hibernation.hpp"
 #include "runtime/sched/monitor.hpp"
 #include "runtime/sched/poller.hpp"
 #include "runtime/sched/run_queue.hpp"
 #include "runtime/sched/worker.hpp"
+#include "runtime/sched/worker_list.hpp"
 
 #include <smarm/smarm.h>
 
@@ -65,6 +74,21 @@ class RuntimeCore {
   void run_commands(Worker& w);
   bool take_injected(Worker& w);  // moves a share of the inject queue to w's
   bool try_poll(Worker& w);       // looks at the poller unless another worker holds it
+  // Some worker has blocked its thread in this run: the next two are called, on w, by its
+  // maintenance and its scheduler.
+  bool strained() const { return strained_.load(std::memory_order_relaxed); }
+  void stand_in(Worker& w, std::uint64_t now_ns);
+  void settle(Worker& w);
+  // More are on duty than there should be. relaxed: a hint, but under the idle lock.
+  bool surplus() const { return at_work() > config_.workers; }
+  bool short_handed() const { return at_work() < config_.workers; }
+
+  // ---- the monitor ----
+  bool go_blocked(Worker& w);  // false: it is not on duty
+  void come_back(Worker& w);
+  Worker& add_extra();
+  void go_on_duty(Worker& w);
+  ExtraWorkers& extras() { return extras_; }
 
   // ---- any thread ----
   void post(Command* command);
@@ -78,11 +102,17 @@ class RuntimeCore {
   ForeignGate& gate() { return gate_; }
   Hibernation& hibernation() { return hibernation_; }
   Monitor& monitor() { return monitor_; }
-  bool all_idle() const { return idle_count_.load(std::memory_order_seq_cst) == workers_.size(); }
+  bool all_idle() const {
+    return idle_count_.load(std::memory_order_seq_cst) == crew_.load(std::memory_order_seq_cst);
+  }
+  // On duty, and how many of them are blocked. Any thread; hints.
+  std::uint32_t crew() const { return crew_.load(std::memory_order_relaxed); }
+  std::uint32_t blocked() const { return blocked_.load(std::memory_order_relaxed); }
   std::uint64_t number() const { return number_; }  // unique in the process
-  bool solo() const { return solo_; }
+  // One worker is on duty and has its actors to itself.
+  bool solo() const { return solo_.load(std::memory_order_relaxed); }
   bool stopping() const { return phase_.load(std::memory_order_relaxed) == Phase::draining; }
-  std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
+  const WorkerList& workers() const { return workers_; }
   InjectQueue& inject() { return inject_; }
 
   // Live tunables, read by the slow path of the tick.
@@ -111,17 +141,25 @@ class RuntimeCore {
   bool nap(Worker& w, bool others_busy);
   void rouse_watch();
   void notify(Worker& w, bool polls);
+  void tell(Worker& listed);
   void stop_all();
+  void hand_over(Worker& w);
+  void take_from_blocked(Worker& w, Worker& blocked);
+  bool go_off_duty(Worker& w);
+  void become_solo(Worker& w);
+  void muster();
+  std::uint32_t at_work() const { return crew() - blocked(); }
 
   const smarm_config config_;
   ForeignGate& gate_;
   const std::uint64_t number_;
-  const bool solo_;
+  std::atomic<bool> solo_;
   Clock& clock_;
   std::unique_ptr<Poller> poller_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  WorkerList workers_;
   Hibernation hibernation_;
   Monitor monitor_;
+  ExtraWorkers extras_{*this};
   InjectQueue inject_;
   alignas(kCacheLine) std::atomic<Command*> commands_{nullptr};
   alignas(kCacheLine) std::atomic<std::uint32_t> idle_count_{0};
@@ -131,6 +169,10 @@ class RuntimeCore {
   std::atomic<bool> poller_taken_{false};
   std::atomic<bool> deputy_taken_{false};
   std::atomic<bool> watch_asleep_{false};
+  // Written under the idle lock.
+  std::atomic<std::uint32_t> crew_{0};
+  std::atomic<std::uint32_t> blocked_{0};
+  std::atomic<bool> strained_{false};
   std::atomic<std::int64_t> holds_{0};
   std::atomic<Phase> phase_{Phase::ready};
 };

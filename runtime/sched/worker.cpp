@@ -24,12 +24,15 @@ namespace smarm {
 
 using namespace state_word;
 
-Worker::Worker(RuntimeCore& rt, std::uint32_t i)
+Worker::Worker(RuntimeCore& rt, std::uint32_t i, bool is_extra)
     : runtime(rt),
       index(i),
+      extra(is_extra),
       trace_ring(TraceRegistry::instance().claim()),
-      exclusive(rt.solo() ? Exclusive::claim() : nullptr),
-      solo(rt.solo()),
+      own_exclusive(rt.solo() && !extra ? Exclusive::claim() : nullptr),
+      exclusive(own_exclusive),
+      solo(rt.solo() && !extra),
+      detour(extra && rt.config().workers == 1),
       stack_class(stack_class_of(rt.config().stack_size)),
       ready(!solo),
       fresh(!solo),
@@ -39,7 +42,40 @@ Worker::Worker(RuntimeCore& rt, std::uint32_t i)
 
 Worker::~Worker() {
   TraceRegistry::instance().release(trace_ring);
-  Exclusive::release(exclusive);
+  Exclusive::release(own_exclusive);
+}
+
+void Worker::prepare_to_lend() {
+  if (!solo.peek()) return;
+  detour.poke(true);
+  irregular.poke(true);
+}
+
+void Worker::stay() {
+  if (solo.peek()) detour.poke(false);
+}
+
+void Worker::lend() {
+  ready.lend();
+  if (!solo.peek()) return;
+  fresh.lend();
+  exclusive.poke(nullptr);
+  solo.poke(false);
+}
+
+void Worker::open() {
+  // acquire: pairs with leave(), for what was done inside with no section behind it.
+  if (own_exclusive) static_cast<void>(own_exclusive->inside.load(kLightAcquire));
+  ready.open();
+}
+
+void Worker::take_back() {
+  if (runtime.config().workers != 1 || extra) return;
+  ready.take_back(false);
+  fresh.take_back(false);
+  exclusive.poke(own_exclusive);
+  solo.poke(true);
+  detour.poke(false);
 }
 
 namespace {
@@ -70,7 +106,10 @@ void Worker::run() {
   smarm_tls_worker = this;
   thread.store(::gettid(), std::memory_order_relaxed);
   in_runtime = 1;
+  irregular = true;
   for (;;) {
+    if (runtime.strained()) [[unlikely]]
+      runtime.settle(*this);
     Actor* a = pick();
     if (!a) a = runtime.find_work(*this);
     if (!a) break;
@@ -142,6 +181,9 @@ void Worker::publish_park(Actor* a) {
 
 void Worker::share() { runtime.share(*this); }
 
+// An actor that yields to nobody stays, but for what the scheduler has to do.
+bool Worker::must_settle() const { return detour || (extra && runtime.surplus()); }
+
 // The deque is full: its oldest half goes where every worker finds it once it has no newer ones.
 std::int64_t Worker::make_room_for(Actor* a) {
   for (int i = 0; i < FreshDeque::kSize / 2; ++i) {
@@ -164,7 +206,8 @@ void Worker::give_way_to_children() {
 }
 
 [[gnu::noinline]] Actor* Worker::pick_slowly() {
-  leaving = std::exchange(current, nullptr);  // what runs below runs for nobody
+  leaving = current;
+  current = nullptr;  // what runs below runs for nobody
   if (ticks_left == 0) maintain();
   leaving = nullptr;
   return pick_among_all();
@@ -178,7 +221,8 @@ void Worker::give_way_to_children() {
 
 // `next` was taken from the ring, and maintenance is due or it has no stack.
 [[gnu::noinline]] void Worker::yield_to(Actor* self, Actor* next) {
-  leaving = std::exchange(current, nullptr);  // what runs below runs for nobody
+  leaving = current;
+  current = nullptr;  // what runs below runs for nobody
   if (ticks_left == 0) maintain();
   leaving = nullptr;
   if (!next->stack && !prepare(next)) next = pick_among_all();  // finds self at the latest
@@ -213,6 +257,7 @@ Actor* Worker::pop_pinned() {
 // first, but once in kOldestWait the oldest, over which others may be spawned for ever; not more
 // often, for in a tree of spawns each such turn opens one more branch.
 Actor* Worker::pick_among_all() {
+  if (detour && after != After::nothing) return nullptr;
   for (;;) {
     Actor* a = nullptr;
     if (passing == Passing::now) {  // behind the maintenance, which has made some ready
@@ -236,7 +281,7 @@ Actor* Worker::pick_among_all() {
       if (!a) a = ready.pop();
       if (!a) a = pop_pinned();
     }
-    irregular = fresh.size() != 0 || !pinned.empty();
+    irregular = fresh.size() != 0 || !pinned.empty() || detour;
     if (!a) return nullptr;
     if (a->stack || prepare(a)) [[likely]]
       return a;
@@ -340,6 +385,8 @@ void Worker::maintain() {
   if (runtime.io_waits.load(std::memory_order_relaxed) > 0) runtime.try_poll(*this);
   if (fresh.size() == 0) runtime.take_injected(*this);
   runtime.hibernation().look(*this, now);
+  if (runtime.strained()) [[unlikely]]
+    runtime.stand_in(*this, now);
 }
 
 }  // namespace smarm

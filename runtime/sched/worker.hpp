@@ -7,12 +7,18 @@
 //
 // 1. `in_runtime` counts nested runtime sections of this thread. At every switch it is exactly 1:
 // the section of the one who left is ended by the one who comes.
-// 2. Fields up to "shared" are touched by the worker's own thread only.
+// 2. Fields up to "shared" are touched by the worker's own thread only; the monitor looks at those
+// that are Peeked, and sets some when that thread is asleep in a system call of user code
+// (sched/monitor.hpp has the protocol).
+// 3. A worker of a solo runtime has plain stores for all that its actors share, and they leave their
+// stacks by leave_alone(), behind which nobody finishes what the one before has left to do. So in a
+// runtime that was solo once (`detour`) actors leave to the scheduler, which does.
 #pragma once
 
 #include "runtime/actor/actor.hpp"
 #include "runtime/actor/table.hpp"
 #include "runtime/base/block_cache.hpp"
+#include "runtime/base/peeked.hpp"
 #include "runtime/base/spinlock.hpp"
 #include "runtime/context/context.hpp"
 #include "runtime/sched/current.hpp"
@@ -46,11 +52,12 @@ class Counter {
 struct WorkerCounters {
   Counter resumes, parks, yields, preempted_alloc, preempted_async, steals, wakes, spawned, exited,
       idle_ns, timers_fired, polls, hibernated, thawed;
+  Counter blocked;  // the monitor's
 };
 
 class alignas(kCacheLine) Worker {
  public:
-  Worker(RuntimeCore& runtime, std::uint32_t index);
+  Worker(RuntimeCore& runtime, std::uint32_t index, bool extra);
   ~Worker();
 
   // The thread's life as a worker: runs actors until the runtime stops.
@@ -106,16 +113,28 @@ class alignas(kCacheLine) Worker {
   // be null afterwards.
   Actor* pick();
 
+  // ---- what the monitor does to a worker that blocks its thread, in this order ----
+  void prepare_to_lend();  // changes nothing but the time a switch takes
+  void stay();             // the opposite
+  void lend();             // to the shared protocol
+  void open();             // others may take what only the owner may otherwise
+  // All of it back, for the one worker of a runtime. On that worker, or before it runs; nobody else
+  // is about.
+  void take_back();
+
   RuntimeCore& runtime;
   const std::uint32_t index;
+  const bool extra;  // made to take the place of one that blocks its thread
   const std::size_t trace_ring;
-  Exclusive* const exclusive;  // nullptr: this worker has nothing to itself
-  const bool solo;
+  Exclusive* const own_exclusive;  // nullptr but for the one worker of a runtime
+  Peeked<Exclusive*> exclusive;    // nullptr: this worker has nothing to itself
+  Peeked<bool> solo;
+  Peeked<bool> detour{false};
   const std::uint8_t stack_class;  // of actors that do not ask for another
-  Actor* current = nullptr;
+  Peeked<Actor*> current{nullptr};
   Actor* leaving = nullptr;  // during maintain(): the actor of a solo runtime that runs it on its
                              // way out, its wait published and its stack in use
-  std::uint32_t in_runtime = 0;
+  Peeked<std::uint32_t> in_runtime{0};
   std::uint32_t ticks_left = kMaxTicks;
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
   EhState* eh = nullptr;
@@ -124,7 +143,7 @@ class alignas(kCacheLine) Worker {
   std::uint32_t pinned_turn = 0;  // the position in `ready` that the first of them comes after
   enum class Passing : std::uint8_t { not_yet, now, done } passing = Passing::not_yet;
   FreshDeque fresh;
-  bool irregular = false;       // something may be in `fresh` or `pinned`
+  Peeked<bool> irregular{false};  // something may be in `fresh` or `pinned`, or it is on a detour
   std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
   bool new_round = false;       // one of the others has just gone
   bool oldest_due = false;      // the oldest fresh one goes next
@@ -156,6 +175,10 @@ class alignas(kCacheLine) Worker {
   // of work. relaxed: hints.
   std::atomic<std::int32_t> thread{0};
   std::atomic<bool> resting{false};
+  // Written under the idle lock; relaxed: a hint elsewhere. Others look after the timers and, when it
+  // is blocked, after all the actors of one that is not on duty.
+  enum class Duty : std::uint8_t { on, blocked, off };
+  std::atomic<Duty> duty{Duty::on};
   bool in_poller = false;          // written while it is not listed, read under the idle lock
   std::uint32_t quiet_naps = 0;    // bounded sleeps in a row with every worker idle
   std::uint32_t watched_head = 0;  // what the holder of the poller saw last
@@ -182,6 +205,7 @@ class alignas(kCacheLine) Worker {
   void yield_to(Actor* self, Actor* next);
   void hand_over(Actor* self, Actor* next);
   void go_idle(Actor* self);
+  bool must_settle() const;
   void share();
   std::int64_t make_room_for(Actor* a);
   void give_way_to_children();
@@ -306,7 +330,7 @@ template <Worker::After how>
   after_actor = self;
   after = how;
   Actor* next = pick_from_ring<false>();
-  if (!next && how == After::queue) {
+  if (!next && how == After::queue && !must_settle()) {
     after = After::nothing;
     current = self;
     return;

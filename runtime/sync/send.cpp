@@ -71,7 +71,7 @@ int send_message(smarm_channel& c, void* payload) {
   Worker* w = current_worker();
   Exclusive* mine = nullptr;
   if (w) [[likely]] {
-    mine = w->exclusive;
+    mine = w->exclusive.get();
   } else {
     must_have_runtime();
   }

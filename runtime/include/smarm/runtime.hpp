@@ -15,9 +15,12 @@ namespace smarm {
 using WorkerStats = smarm_worker_stats;
 
 struct Stats {
-  std::vector<WorkerStats> workers;
+  std::vector<WorkerStats> workers;  // behind those of the configuration: extra ones, once used
   WorkerStats total{};
   std::uint64_t live = 0;  // actors spawned and not ended
+  std::size_t extras = 0;  // extra workers that run in the place of blocked ones
+  std::size_t blocked = 0;          // workers whose thread an actor blocks
+  std::uint64_t blocked_total = 0;  // times that one was found blocked
 };
 
 namespace detail {
@@ -43,6 +46,12 @@ inline Stats read_stats(smarm_runtime* runtime) {
     s.total.thawed += w.thawed;
   }
   s.live = smarm_runtime_live(runtime);
+  smarm_crew_stats crew{};
+  crew.struct_size = sizeof crew;
+  smarm_runtime_crew(runtime, &crew);
+  s.extras = crew.extras;
+  s.blocked = crew.blocked;
+  s.blocked_total = crew.blocked_total;
   return s;
 }
 }  // namespace detail

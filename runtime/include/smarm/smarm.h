@@ -87,6 +87,29 @@ enum smarm_fault_scope {
                                   told, is the actor's */
 };
 
+/* An actor that blocks its OS thread in a system call, where it should have called the runtime. An
+ * extra worker takes the place of its own until the call returns. */
+enum smarm_blocked_kind {
+  SMARM_BLOCKED_ACTOR = 0,    /* that */
+  SMARM_BLOCKED_NO_EXTRA = 1, /* there are 64 extra workers, or no thread is to be had: the others
+                                 wait. Once a runtime; only struct_size and kind are set */
+  SMARM_BLOCKED_UNSEEN = 2    /* /proc/self/task cannot be read, so none is found. Likewise */
+};
+typedef struct smarm_blocked {
+  uint32_t struct_size;
+  uint32_t kind;   /* enum smarm_blocked_kind */
+  uint32_t worker; /* index */
+  smarm_pid pid;
+  uint64_t group;
+  char name[32];       /* "" for none */
+  int64_t system_call; /* its number */
+  uint64_t blocked_ns; /* how long nothing has moved */
+  /* Innermost first. All but the first are what the stack holds that looks like a return address: a
+   * frame too many is possible. */
+  void* const* frames;
+  size_t frame_count;
+} smarm_blocked;
+
 typedef struct smarm_config {
   uint32_t struct_size; /* sizeof(smarm_config) of the caller: a shorter struct leaves the rest at
                            defaults */
@@ -102,6 +125,10 @@ typedef struct smarm_config {
   uint64_t hibernate_after_ns; /* actors parked longer give their stacks' pages back; 0: never */
   uint64_t async_preempt_ns;   /* actors that run longer without a tick are preempted by signal; 0,
                                   the default: never */
+  /* May be NULL. Called on a thread of the runtime's own, which must not be held up, when an actor
+   * has blocked its thread for some 10 ms. What it is given is gone when it returns. */
+  void (*on_blocked)(const smarm_blocked*, void* arg);
+  void* on_blocked_arg;
 } smarm_config;
 
 typedef struct smarm_worker_stats {
@@ -125,10 +152,19 @@ void smarm_runtime_destroy(smarm_runtime*);               /* [any] not while it 
  * nothing is runnable and no timer, IO wait or blocking job is pending; what is then parked for
  * ever has been unwound. *exit: why the first actor failed, or NULL. */
 int smarm_runtime_run(smarm_runtime*, smarm_entry entry, void* closure, smarm_exit** exit);
-/* [any] Fills up to `capacity` snapshots, one per worker, and returns the number of workers. NULL
- * means the caller's runtime. */
+/* [any] Fills up to `capacity` snapshots, one per worker, and returns the number of workers, those
+ * included that once were extra ones. NULL means the caller's runtime. */
 size_t smarm_runtime_stats(smarm_runtime*, smarm_worker_stats* out, size_t capacity);
 uint64_t smarm_runtime_live(smarm_runtime*); /* [any] actors spawned and not ended */
+
+typedef struct smarm_crew_stats {
+  uint32_t struct_size;   /* sizeof(smarm_crew_stats) of the caller */
+  uint32_t workers;       /* that the runtime was made with: the first of smarm_runtime_stats */
+  uint32_t extras;        /* extra workers that are running for blocked ones */
+  uint32_t blocked;       /* workers whose thread is blocked now */
+  uint64_t blocked_total; /* times that one was found blocked */
+} smarm_crew_stats;
+void smarm_runtime_crew(smarm_runtime*, smarm_crew_stats* out); /* [any] NULL as above */
 smarm_runtime* smarm_runtime_current(void);  /* [any] NULL outside an actor */
 int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval,
                        uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
