@@ -1,6 +1,6 @@
 // exit, quick_exit, _exit and _Exit are interposed, as abort is: of an actor they are its panic, of
-// a plugin's own thread that thread's end. The host ends the process as ever, and so does any child
-// process.
+// a plugin's own thread that thread's end. So are pthread_exit and thrd_exit, for actors. The host
+// ends the process as ever, and so does any child process.
 //
 // Not seen: the system call itself, and functions of libraries that end the process inside libc
 // (err, error). The latter still run the exit handlers, and the first of them reports the actor.
@@ -13,6 +13,7 @@
 #include "runtime/fault/culprit.hpp"
 #include "runtime/fault/raise.hpp"
 #include "runtime/fault/report.hpp"
+#include "runtime/sched/blocking_job.hpp"
 #include "runtime/sched/park.hpp"
 
 #include <smarm/config.hpp>
@@ -31,6 +32,9 @@ namespace {
 using ExitFunction = void (*)(int);
 constinit Next<ExitFunction> libc_exit("exit");
 constinit Next<ExitFunction> libc_quick_exit("quick_exit");
+// They would end the worker that the actor runs on.
+constinit Next<void (*)(void*)> libc_pthread_exit("pthread_exit");
+constinit Next<ExitFunction> libc_thrd_exit("thrd_exit");
 
 // Children that are not exec'd yet, and signal handlers, end by it: no libc is needed. A
 // sanitizer has its own last words.
@@ -42,10 +46,8 @@ constinit Next<ExitFunction> libc_quick_exit("quick_exit");
   for (;;) ::syscall(SYS_exit_group, status);
 }
 
-// Comes back when the process may end.
-void look_at(const char* name, int status, const void* caller) {
-  char did[48];
-  std::snprintf(did, sizeof did, "called %s(%d)", name, status);
+// Comes back when the process may end, or the thread.
+void look_at(const char* did, const void* caller, bool ends_process = true) {
   if (!SMARM_ASAN && called_by_actor(caller)) {
     char place[192], text[256];
     describe_place(static_cast<const char*>(caller) - 1, place, sizeof place);
@@ -56,7 +58,12 @@ void look_at(const char* name, int status, const void* caller) {
     }
     raise_here(FaultCause::told, 0, text);
   }
-  if (called_by_plugin(caller)) contain(did, caller, true);
+  if (called_by_plugin(caller) && (ends_process || current_job())) contain(did, caller, true);
+}
+void look_at(const char* name, int status, const void* caller) {
+  char did[48];
+  std::snprintf(did, sizeof did, "called %s(%d)", name, status);
+  look_at(did, caller);
 }
 
 // relaxed: read by the thread that wrote it.
@@ -76,6 +83,8 @@ void at_exit() {
 void learn_exit() {
   libc_exit.function();
   libc_quick_exit.function();
+  libc_pthread_exit.function();
+  libc_thrd_exit.function();
 }
 
 void watch_exit() {
@@ -94,6 +103,20 @@ __attribute__((visibility("default"), noreturn)) void smarm_own_quick_exit(int) 
 __attribute__((visibility("default"), noreturn)) void smarm_own__exit(int) asm("_exit");
 __attribute__((visibility("default"), noreturn)) void smarm_own__Exit(int) asm("_Exit");
 
+__attribute__((visibility("default"), noreturn)) void smarm_own_pthread_exit(void*) asm(
+    "pthread_exit");
+__attribute__((visibility("default"), noreturn)) void smarm_own_thrd_exit(int) asm("thrd_exit");
+
+void smarm_own_pthread_exit(void* result) {
+  look_at("called pthread_exit", __builtin_return_address(0), false);
+  libc_pthread_exit(result);
+  __builtin_unreachable();
+}
+void smarm_own_thrd_exit(int result) {
+  look_at("called thrd_exit", __builtin_return_address(0), false);
+  libc_thrd_exit(result);
+  __builtin_unreachable();
+}
 void smarm_own_exit(int status) {
   look_at("exit", status, __builtin_return_address(0));
   by_our_leave.store(true, std::memory_order_relaxed);

@@ -82,7 +82,8 @@ Result change(const char* name, int signal, const void* caller, Result refused, 
 }
 
 // The set in place of the one asked for: what is guarded stays as it is on this thread.
-const sigset_t* without_guarded(int how, const sigset_t* set, sigset_t& own, const void* caller) {
+[[maybe_unused]] const sigset_t* without_guarded(int how, const sigset_t* set, sigset_t& own,
+                                                 const void* caller) {
   if (!kGuards || !set || !called_by_plugin(caller)) return set;
   sigset_t now;
   if (libc_pthread_sigmask(SIG_SETMASK, nullptr, &now) != 0) return set;

@@ -175,6 +175,27 @@ TEST_SUITE("escapes") {
     b.check_end();
   }
 
+  ESCAPE_CASE(
+      "a plugin's exit handler runs once, when its image goes, and at the latest at the end") {
+    const auto count = [](const DaemonProcess& d) {
+      const std::string log = d.log_text();
+      std::size_t n = 0;
+      for (auto at = log.find("registers_atexit: the handler ran"); at != log.npos;
+           at = log.find("registers_atexit: the handler ran", at + 1))
+        ++n;
+      return n;
+    };
+    Beside b;
+    b.start();
+    b.daemon.install("registers_atexit");
+    b.daemon.wait_log("plugin.started", {{"plugin", "registers_atexit"}});
+    CHECK(count(b.daemon) == 0);
+    b.daemon.remove("registers_atexit.so");
+    b.daemon.wait_log("plugin.removed", {{"plugin", "registers_atexit"}});
+    b.check_end();
+    CHECK(count(b.daemon) == 1);
+  }
+
   ESCAPE_CASE("the report of a process that ends shows the other actors") {
     Beside b;
     b.daemon.config["runtime"]["async_preempt_ms"] = 0;  // spin keeps its worker

@@ -2,8 +2,10 @@
 // plugins are kept from is tested with the daemon: a program's own text is the host's.)
 #include "tests/unit/public/support.hpp"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <threads.h>
 
 #include <cstdlib>
 #include <exception>
@@ -107,6 +109,18 @@ TEST_SUITE("public escape") {
         CHECK_MESSAGE(!has(message, "abandoned"), message);
         CHECK(live == 0);
       }
+    });
+  }
+
+  ACTOR_CASE("nor can it end its worker") {
+    run_at_each_worker_count([] {
+      auto end = smarm::spawn([] { ::pthread_exit(nullptr); }).join();
+      REQUIRE_FALSE(end.has_value());
+      CHECK(std::string(end.error().what()).find("called pthread_exit in ") == 0);
+      end = smarm::spawn([] { ::thrd_exit(1); }).join();
+      REQUIRE_FALSE(end.has_value());
+      CHECK(std::string(end.error().what()).find("called thrd_exit in ") == 0);
+      std::thread([] { ::pthread_exit(nullptr); }).join();
     });
   }
 
