@@ -168,10 +168,11 @@ void* actor_main(void* arg) {
     self.entry(self.closure, SMARM_DROP);
   } else {
     ended = run_entry(self, exit);
-    if (!current_worker()) [[unlikely]]
-      end_forked_child();
   }
-  ++current_worker()->in_runtime;
+  Worker* here = current_worker();
+  if (!here) [[unlikely]]
+    end_forked_child();
+  ++here->in_runtime;
   if (ended == Ended::killed) exit = make_killed_record(self.pid(), "killed");
   if (ended == Ended::panicked) copy_throw_trace(self, exit);
   self.abandoned = false;
