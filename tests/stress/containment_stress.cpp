@@ -226,7 +226,7 @@ std::ostream& operator<<(std::ostream& out, const Held& h) {
 
 TEST_SUITE("stress containment") {
   TEST_CASE("panics, kills, overflows and faults by the hundred thousand leave nothing behind") {
-    const int turns = scaled(kTsan ? kTurns / 50 : kAsan ? kTurns / 20 : kTurns, 40);
+    const int turns = scaled(kTsan ? kTurns / 100 : kAsan ? kTurns / 20 : kTurns, 40);
     for (unsigned workers : {1u, 2u}) {
       CAPTURE(workers);
       run_at(workers, [turns] { churn(std::max(40, turns / 10)); });  // caches fill, once
