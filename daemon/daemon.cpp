@@ -116,6 +116,7 @@ class Daemon {
   std::expected<smarm::IoBackend, std::string> make_runtime();
   std::expected<void, std::string> start_servers();
   void start_watch();
+  static void hear_blocked(const smarm_blocked* b, void* daemon);
   command::Scanned scan() const;
   void order_stop(ServiceLoop& loop);
   void order_kill(ServiceLoop& loop);
@@ -178,7 +179,7 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
   RuntimeConfig wanted = config_.runtime;
   for (;;) {
     try {
-      runtime_.emplace(runtime_config(wanted));
+      runtime_.emplace(runtime_config(wanted).on_blocked(&Daemon::hear_blocked, this));
       return wanted.io_backend;
     } catch (const std::exception& e) {
       if (wanted.io_backend == smarm::IoBackend::epoll) {
@@ -195,6 +196,11 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
       wanted.io_backend = smarm::IoBackend::epoll;
     }
   }
+}
+
+// On the runtime's monitor.
+void Daemon::hear_blocked(const smarm_blocked* b, void* daemon) {
+  (void)static_cast<Daemon*>(daemon)->to_supervisor_.send(command::Blocked{BlockedActor(*b)});
 }
 
 std::expected<void, std::string> Daemon::start_servers() {

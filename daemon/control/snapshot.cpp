@@ -70,6 +70,9 @@ nlohmann::json status_document(const DaemonSnapshot& daemon) {
           {"last_reload_ms", daemon.last_reload_ms},
           {"last_reload_error", daemon.last_reload_error},
           {"workers", daemon.workers},
+          {"extra_workers", daemon.extra_workers},
+          {"blocked_workers", daemon.blocked_workers},
+          {"blocked_total", daemon.blocked_total},
           {"plugins", {{"total", daemon.plugins.size()}, {"by_state", by_state}}}};
 }
 

@@ -62,7 +62,9 @@ struct DaemonSnapshot {
   std::uint64_t log_lost = 0;
   std::int64_t last_reload_ms = 0;  // Unix time; 0 for never
   std::string last_reload_error;    // empty when it was good
-  std::vector<WorkerSnapshot> workers;
+  std::vector<WorkerSnapshot> workers;  // behind the configured ones: extra ones, once used
+  std::uint64_t extra_workers = 0, blocked_workers = 0;  // now
+  std::uint64_t blocked_total = 0;
   std::vector<PluginSnapshot> plugins;
 };
 

@@ -27,6 +27,8 @@ inline constexpr std::string_view kPluginStopping = "plugin.stopping";
 inline constexpr std::string_view kPluginStopped = "plugin.stopped";
 inline constexpr std::string_view kPluginReplaced = "plugin.replaced";
 inline constexpr std::string_view kPluginRolledBack = "plugin.rolled_back";
+inline constexpr std::string_view kPluginBlocked =
+    "plugin.blocked";  // an actor holds its thread in a system call
 inline constexpr std::string_view kPluginRemoved = "plugin.removed";
 inline constexpr std::string_view kPluginResident =
     "plugin.resident";  // an image that could not be unmapped
@@ -42,6 +44,11 @@ inline constexpr std::string_view kIoFallback =
     "runtime.io_fallback";  // epoll was taken in place of the configured backend
 inline constexpr std::string_view kAsyncPreemptOff =
     "runtime.async_preempt_off";  // this machine cannot
+
+inline constexpr std::string_view kNoExtraWorker =
+    "runtime.no_extra_worker";  // so many threads are blocked that no more are made
+inline constexpr std::string_view kBlockedUnseen =
+    "runtime.blocked_unseen";  // the kernel does not tell which threads are blocked
 
 inline constexpr std::string_view kListenerRefused =
     "listener.refused";  // a socket of the service manager that no plugin can get

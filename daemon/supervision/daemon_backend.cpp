@@ -116,6 +116,9 @@ DaemonSnapshot DaemonBackend::snapshot() const {
   s.log_format = name_of(logger_.format());
   s.metrics_listen = metrics_listen_;
   s.actors = stats.live;
+  s.extra_workers = stats.extras;
+  s.blocked_workers = stats.blocked;
+  s.blocked_total = stats.blocked_total;
   s.log_lost = logger_.stats().lost;
   s.last_reload_ms = state.last_reload_ms;
   s.last_reload_error = state.last_reload_error;
@@ -151,6 +154,15 @@ std::string metrics_page(const DaemonSnapshot& daemon) {
   page.family("smarm_log_lost_total", MetricType::counter,
               "Log records that a full queue dropped.");
   page.sample(daemon.log_lost);
+  page.family("smarm_workers_blocked", MetricType::gauge,
+              "Workers whose thread an actor blocks in a system call.");
+  page.sample(daemon.blocked_workers);
+  page.family("smarm_workers_blocked_total", MetricType::counter,
+              "Times that a worker was found blocked.");
+  page.sample(daemon.blocked_total);
+  page.family("smarm_workers_extra", MetricType::gauge,
+              "Extra workers that run in the place of blocked ones.");
+  page.sample(daemon.extra_workers);
   plugin_metrics(page, daemon.plugins);
   worker_metrics(page, daemon.workers);
   return std::move(page).text();

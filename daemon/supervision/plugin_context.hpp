@@ -30,6 +30,8 @@ class PluginContext {
     stopping_.store(true, std::memory_order_relaxed);
   }  // relaxed: a flag that guards no other data
 
+  const std::string& plugin() const { return plugin_; }
+
   static const smarm_plugin_host& host();
 
  private:

@@ -79,6 +79,8 @@ class SupervisorActor final : private SupervisorEffects {
   void on(command::Loaded c);
   void on(command::Unloaded c);
   void on(command::Described c);
+  void on(command::Blocked c);
+  void on(command::BlockedDescribed c);
   void on(command::WorkFailed c);
   void on(command::Reload c);
   void on(command::ConfigRead c);
@@ -129,6 +131,7 @@ class SupervisorActor final : private SupervisorEffects {
   std::mt19937_64 random_;
   std::map<std::uint64_t, std::shared_ptr<PluginContext>>
       contexts_;  // by group, until the group is empty
+  BlockedReports blocked_;
   std::deque<LoadOrder> loads_;
   unsigned loading_ = 0;
 

@@ -4,6 +4,7 @@
 
 #include "daemon/config/config.hpp"
 #include "daemon/control/reply.hpp"
+#include "daemon/supervision/blocked_reports.hpp"
 #include "daemon/supervision/plugin_record.hpp"
 #include "daemon/supervision/supervisor_effects.hpp"
 
@@ -38,6 +39,15 @@ struct Described {
   std::uint64_t group = 0;
   std::string backtrace;
 };
+struct Blocked {  // from the runtime's monitor
+  BlockedActor actor;
+};
+struct BlockedDescribed {
+  std::string plugin;
+  BlockedActor actor;
+  std::uint64_t suppressed = 0;
+  std::string backtrace;
+};
 struct WorkFailed {  // a helper actor ended without its command
   std::string work, reason;
 };
@@ -62,7 +72,7 @@ struct KillAll {};
 
 using Command =
     std::variant<command::FilesChanged, command::Scanned, command::Loaded, command::Unloaded,
-                 command::Described, command::WorkFailed, command::Reload, command::ConfigRead,
+                 command::Described, command::Blocked, command::BlockedDescribed, command::WorkFailed, command::Reload, command::ConfigRead,
                  command::Restart, command::Revive, command::ShutDown, command::KillAll>;
 
 }  // namespace smarmd

@@ -129,6 +129,30 @@ void SupervisorActor::describe(std::string plugin, std::uint64_t group, std::vec
   });
 }
 
+// Actors of no plugin are the daemon's own.
+void SupervisorActor::on(command::Blocked c) {
+  if (c.actor.kind != SMARM_BLOCKED_ACTOR) {
+    const bool unseen = c.actor.kind == SMARM_BLOCKED_UNSEEN;
+    return log(Level::warn, unseen ? events::kBlockedUnseen : events::kNoExtraWorker,
+               unseen ? "/proc/self/task cannot be read: actors that block their threads are not found"
+                      : "no more extra workers: so many threads are blocked that others wait",
+               {});
+  }
+  const auto life = contexts_.find(c.actor.group);
+  std::string plugin = life == contexts_.end() ? "smarmd" : life->second->plugin();
+  const auto suppressed = blocked_.admit(plugin, now());
+  if (!suppressed) return;
+  work("describe",
+       [plugin = std::move(plugin), actor = std::move(c.actor), n = *suppressed]() -> Command {
+         return command::BlockedDescribed{plugin, actor, n, symbolise(actor.frames)};
+       });
+}
+
+void SupervisorActor::on(command::BlockedDescribed c) {
+  log(Level::warn, events::kPluginBlocked, blocked_text(c.plugin, c.actor),
+      blocked_fields(c.plugin, c.actor, c.suppressed, std::move(c.backtrace)));
+}
+
 std::expected<smarm::Pid, std::string> SupervisorActor::start(const RootOrder& order) {
   auto life = std::make_shared<PluginContext>(order.plugin, order.config, order.group,
                                               parts_.logger, parts_.registry, parts_.listeners);

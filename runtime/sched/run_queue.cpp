@@ -4,12 +4,9 @@
 
 namespace smarm {
 
-[[gnu::noinline]] void RunQueue::push_over(Actor* a) {
-  const OptionalLock guard(overflow_lock_, lent_);
-  overflow_.push(a);
-  // release: pairs with the acquire in steal_overflow, for a list that was not locked yet.
-  overflow_size_.store(overflow_.size(), std::memory_order_release);
-  room_ = 0;
+[[gnu::noinline]] void RunQueue::push_lent(Actor* a) {
+  const std::lock_guard guard(overflow_lock_);
+  push_over(a);
 }
 
 // The ring is empty: moves half a ring over from the overflow. Half, so that pushes and thieves

@@ -83,6 +83,8 @@ class RunQueue {
                                                          // publishes the slot and the actor
       return;
     }
+    if (lent_) [[unlikely]]
+      return push_lent(a);
     push_over(a);
   }
 
@@ -163,7 +165,13 @@ class RunQueue {
 
  private:
   class Thief;
-  void push_over(Actor* a);
+  void push_over(Actor* a) {
+    overflow_.push(a);
+    // release: pairs with the acquire in steal_overflow, for a list that was not locked yet.
+    overflow_size_.store(overflow_.size(), std::memory_order_release);
+    room_ = 0;
+  }
+  void push_lent(Actor* a);
   bool refill();
   Actor* pop_against_thieves();
 

@@ -50,13 +50,13 @@ inline void wake_waiter(smarm_channel& c) {
   if (ticket) wake(Ticket::unpack(ticket));
 }
 
-// On the channel's own worker, inside as `mine`: leaves with the message behind head. The old head
-// is the stub, whose payload was taken before.
-[[gnu::always_inline]] inline int take_alone(smarm_channel& c, Worker& w, Exclusive* mine,
-                                             Message* next, void** payload) {
+// On the channel's own worker, inside: leaves with the message behind head. The old head is the
+// stub, whose payload was taken before.
+[[gnu::always_inline]] inline int take_alone(smarm_channel& c, Worker& w, Message* next,
+                                             void** payload) {
   Message* stub = std::exchange(c.head, next);
   c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-  Ownership::leave(mine);
+  Ownership::leave(w.own_exclusive);
   *payload = next->payload();
   recycle(&w, stub);
   return SMARM_OK;

@@ -31,12 +31,11 @@ int try_take(smarm_channel& c, void** payload) {
 
 int try_receive_message(smarm_channel& c, void** payload) {
   Worker* w = current_worker();
-  Exclusive* const mine = w ? w->exclusive.get() : nullptr;
-  if (c.ownership.enter(mine, &c)) [[likely]] {
+  if (w && c.ownership.enter(w->exclusive, &c)) [[likely]] {
     if (Message* next = c.head->next.load(std::memory_order_relaxed))
-      return take_alone(c, *w, mine, next, payload);
+      return take_alone(c, *w, next, payload);
     const bool open = has_senders(c);  // empty is exact here: no sender is half-way
-    Ownership::leave(mine);
+    Ownership::leave(w->own_exclusive);
     return open ? SMARM_E_EMPTY : SMARM_E_CLOSED;
   }
   share(c);
@@ -74,17 +73,16 @@ namespace {
 // The worker has the channel to itself, the caller is inside, and the channel is empty: no sender
 // is half-way. What is out of the ordinary (the channel is closed or was taken away meanwhile,
 // somebody else has ended the wait, the actor is asked to unwind) follows the shared protocol.
-[[gnu::noinline]] int wait_alone(smarm_channel& c, Actor& self, Worker& w, Exclusive* mine,
-                                 void** payload) {
+[[gnu::noinline]] int wait_alone(smarm_channel& c, Actor& self, Worker& w, void** payload) {
   // Nobody else writes this word: the wait begins and is published at once.
   const std::uint64_t word = self.word.load(std::memory_order_relaxed);
   if ((word & (state_word::kWoken | state_word::kKill)) || !has_senders(c)) [[unlikely]] {
-    Ownership::leave(mine);
+    Ownership::leave(w.own_exclusive);
     return receive_shared(c, self, -1, payload);
   }
   c.waiter.store(Ticket(self, word).pack(), std::memory_order_relaxed);
   c.received_by(self);
-  Ownership::leave(mine);
+  Ownership::leave(w.own_exclusive);
   self.word.store(word + state_word::kActiveToWaiting, std::memory_order_relaxed);
   self.waits_for.store(WaitKind::recv, std::memory_order_relaxed);
   ++w.in_runtime;
@@ -95,11 +93,10 @@ namespace {
   c.waiter.store(0, std::memory_order_relaxed);
   if (kill_pending(self)) [[unlikely]]
     return kKilled;
-  mine = here.exclusive;
-  if (c.ownership.enter(mine, &c)) [[likely]] {
+  if (c.ownership.enter(here.exclusive, &c)) [[likely]] {
     if (Message* next = c.head->next.load(std::memory_order_relaxed)) [[likely]]
-      return take_alone(c, here, mine, next, payload);
-    Ownership::leave(mine);
+      return take_alone(c, here, next, payload);
+    Ownership::leave(here.own_exclusive);
   }
   return receive_shared(c, self, -1, payload);
 }
@@ -133,8 +130,7 @@ namespace {
 
 int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
   Worker* w = current_worker();
-  Exclusive* const mine = w->exclusive;
-  if (c.plain || !c.ownership.enter(mine, &c)) {
+  if (c.plain || !c.ownership.enter(w->exclusive, &c)) {
     if (!c.plain) {
       c.received_by(self);
       c.plain = !c.places && c.ownership.is_shared();
@@ -149,9 +145,9 @@ int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void
     return receive_shared(c, self, timeout_ns, payload);
   }
   if (Message* next = c.head->next.load(std::memory_order_relaxed))
-    return take_alone(c, *w, mine, next, payload);
-  if (timeout_ns < 0) return wait_alone(c, self, *w, mine, payload);
-  Ownership::leave(mine);
+    return take_alone(c, *w, next, payload);
+  if (timeout_ns < 0) return wait_alone(c, self, *w, payload);
+  Ownership::leave(w->own_exclusive);
   return receive_shared(c, self, timeout_ns, payload);
 }
 

@@ -69,6 +69,31 @@ TEST_SUITE("faults") {
     CHECK(d.stop() == 0);
   }
 
+  TEST_CASE("a plugin that blocks more threads than there are workers is named; echo answers on") {
+    DaemonProcess d;
+    const std::uint16_t port = free_port();
+    d.config["runtime"]["threads"] = 2;
+    d.config["plugins"]["overrides"]["echo"]["config"] = {
+        {"listen", "127.0.0.1:" + std::to_string(port)}};
+    d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
+    d.start_ready();
+    EchoClient client(port);
+    CHECK(client.answers());
+    d.install("blocks");
+    const Match mine = {{"plugin", "blocks"}};
+    const Json record = d.wait_log("plugin.blocked", mine);
+    CHECK(client.answers());
+    CHECK(record.at("name") == "sleeper");
+    CHECK(record.at("system_call") == "clock_nanosleep");
+    const std::string backtrace = record.at("backtrace");
+    CHECK_MESSAGE(backtrace.find("blocks.g1.so") != std::string::npos, backtrace);
+    d.wait_log("plugin.log", mine);  // they have slept: five were blocked
+    CHECK(client.answers());
+    CHECK(d.logged("plugin.blocked", mine).size() == 1);
+    CHECK(d.ctl({"--json", "status"}).json().at("blocked_total") >= 5);
+    CHECK(d.stop() == 0);
+  }
+
   FAULT_CASE("a wild address ends the daemon with a report; on_fault panic makes it the plugin's") {
     {
       DaemonProcess d;
