@@ -22,7 +22,7 @@ void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
        {"restarts_in_window", plugin.restarts_in_window},
        {"since_ms", plugin.since_ms},
        {"last_reason", plugin.last_reason},
-       {"last_backtrace", plugin.last_backtrace},
+       {"last_backtrace", plugin.last_backtrace.text()},
        {"next_start_ms", plugin.next_start_ms},
        {"generation", plugin.generation},
        {"resident_images", plugin.resident_images},

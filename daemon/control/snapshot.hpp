@@ -2,6 +2,8 @@
 // obtained by asking an actor, so that it can be had when every worker is wedged.
 #pragma once
 
+#include "daemon/log/late_text.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -30,7 +32,7 @@ struct PluginSnapshot {
   std::uint64_t restarts_in_window = 0;
   std::int64_t since_ms = 0;  // of this state, Unix time
   std::string last_reason;    // of a refusal, else of the last end that nobody asked for
-  std::string last_backtrace;
+  LateText last_backtrace;
   std::int64_t next_start_ms = 0;     // Unix time, in state backing_off; 0 else
   std::uint64_t generation = 0;       // of the image: 1 for the first
   std::uint64_t resident_images = 0;  // older images that are still mapped

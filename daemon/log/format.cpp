@@ -45,14 +45,17 @@ bool needs_quotes(std::string_view text) {
   return false;
 }
 
+void append_text(std::string& out, std::string_view text) {
+  const bool quotes = needs_quotes(text);
+  if (quotes) out += '"';
+  append_escaped(out, text, quotes);
+  if (quotes) out += '"';
+}
+
 void append_value(std::string& out, const FieldValue& value) {
   std::visit(Overloaded{
-                 [&](const std::string& text) {
-                   const bool quotes = needs_quotes(text);
-                   if (quotes) out += '"';
-                   append_escaped(out, text, quotes);
-                   if (quotes) out += '"';
-                 },
+                 [&](const std::string& text) { append_text(out, text); },
+                 [&](const LateText& late) { append_text(out, late.text()); },
                  [&](auto number) { fmt::format_to(std::back_inserter(out), "{}", number); },
              },
              value);
@@ -79,6 +82,7 @@ std::string journal_key(std::string_view key) {
 std::string plain_value(const FieldValue& value) {
   return std::visit(Overloaded{
                         [](const std::string& text) { return text; },
+                        [](const LateText& late) { return late.text(); },
                         [](auto number) { return fmt::format("{}", number); },
                     },
                     value);
@@ -117,7 +121,11 @@ std::string json_line(const Record& record) {
   for (const Field& field : record.fields) {
     std::string key = field.key;
     while (line.contains(key)) key += '_';
-    std::visit([&](const auto& value) { line[key] = value; }, field.value);
+    std::visit(Overloaded{
+                   [&](const LateText& late) { line[key] = late.text(); },
+                   [&](const auto& value) { line[key] = value; },
+               },
+               field.value);
   }
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -11,11 +11,12 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/log/late_text.hpp"
 #include "daemon/log/level.hpp"
 
 namespace smarmd {
 
-using FieldValue = std::variant<std::string, std::int64_t, std::uint64_t, double, bool>;
+using FieldValue = std::variant<std::string, std::int64_t, std::uint64_t, double, bool, LateText>;
 
 // A key is lower case letters, digits and `_`; it becomes a JSON key and, in upper case after
 // SMARMD_, a journal field.
@@ -26,6 +27,7 @@ struct Field {
   Field(std::string k, std::string v) : key(std::move(k)), value(std::move(v)) {}
   Field(std::string k, std::string_view v) : key(std::move(k)), value(std::string(v)) {}
   Field(std::string k, const char* v) : key(std::move(k)), value(std::string(v)) {}
+  Field(std::string k, LateText v) : key(std::move(k)), value(std::move(v)) {}
   Field(std::string k, bool v) : key(std::move(k)), value(v) {}
   Field(std::string k, std::floating_point auto v)
       : key(std::move(k)), value(static_cast<double>(v)) {}

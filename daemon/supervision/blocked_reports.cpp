@@ -93,7 +93,7 @@ std::string blocked_text(const std::string& plugin, const BlockedActor& b) {
 }
 
 Fields blocked_fields(const std::string& plugin, const BlockedActor& b, std::uint64_t suppressed,
-                      std::string backtrace) {
+                      LateText backtrace) {
   return {{"plugin", plugin},
           {"actor", b.pid.to_string()},
           {"name", b.name},

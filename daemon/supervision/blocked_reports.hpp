@@ -57,6 +57,6 @@ class BlockedReports {
 std::string system_call_name(std::int64_t number);
 std::string blocked_text(const std::string& plugin, const BlockedActor& b);
 Fields blocked_fields(const std::string& plugin, const BlockedActor& b, std::uint64_t suppressed,
-                      std::string backtrace);
+                      LateText backtrace);
 
 }  // namespace smarmd

@@ -32,7 +32,8 @@ struct FileNews {
 struct EndReport {
   EndKind kind = EndKind::exit;
   smarm::Pid pid;
-  std::string reason, type, backtrace;
+  std::string reason, type;
+  LateText backtrace;
   SteadyTime at{};
 };
 
@@ -62,10 +63,9 @@ enum class Cause : std::uint8_t {
 // The stages of `stopping`, in order; each may be skipped.
 struct Stop {
   enum class Phase : std::uint8_t {
-    draining,    // asked; its own time to end
-    killing,     // killed; the time to unwind
-    describing,  // ended; the backtrace is being put into words
-    reaping      // the actors it left were killed and are waited for
+    draining,  // asked; its own time to end
+    killing,   // killed; the time to unwind
+    reaping    // ended; the actors it left were killed and are waited for
   } phase = Phase::draining;
   Next next = Next::stay_down;
   Cause cause = Cause::by_hand;  // next == start
@@ -113,8 +113,9 @@ struct PluginRecord {
 
   bool waits_for_need = false;  // found: a plugin that it needs is on its way up
   bool needs_missing = false;   // refused for a need: looked at again whenever something starts
-  std::string refusal;  // why its newest file, or what it needs, is no good; empty when it is
-  std::string last_reason, last_backtrace;  // of the last end that nobody asked for
+  std::string refusal;      // why its newest file, or what it needs, is no good; empty when it is
+  std::string last_reason;  // of the last end that nobody asked for; and so
+  LateText last_backtrace;
   std::vector<Waiting> waiting;
 
   PluginState state() const { return life.state(); }

@@ -86,7 +86,7 @@ void add_end(Fields& fields, const EndReport& end) {
   fields.emplace_back("end", std::string(to_string(end.kind)));
   fields.emplace_back("reason", quoted_reason(end));
   if (!end.type.empty()) fields.emplace_back("type", end.type);
-  if (!end.backtrace.empty()) fields.emplace_back("backtrace", end.backtrace);
+  if (!end.backtrace.none()) fields.emplace_back("backtrace", end.backtrace);
 }
 
 void add_decision(Fields& fields, const PluginRecord& r) {

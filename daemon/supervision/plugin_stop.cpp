@@ -25,8 +25,8 @@ void PluginSupervisor::begin_stop(PluginRecord& r, Next next, std::string_view w
   effects_.ask_stop(r.root, r.group);
 }
 
-// The root actor has ended and the end is in words: what it left is ended too.
-void PluginSupervisor::after_description(PluginRecord& r) {
+// The root actor has ended: what it left is ended too.
+void PluginSupervisor::reap(PluginRecord& r) {
   reports_.ended(r);
   r.stop.phase = Stop::Phase::reaping;
   r.stop.deadline = effects_.now() + kKillGrace;
@@ -52,9 +52,6 @@ void PluginSupervisor::step_stop(PluginRecord& r) {
       roots_.erase(r.root);
       r.root = {};
       finish_stop(r);
-      return;
-    case Stop::Phase::describing:
-      if (now >= stop.deadline) after_description(r);
       return;
     case Stop::Phase::reaping:
       if (now < stop.poll && now < stop.deadline) return;

@@ -4,6 +4,7 @@
 
 #include "daemon/control/backend.hpp"
 #include "daemon/control/protocol.hpp"
+#include "daemon/supervision/symbolise.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -51,11 +52,12 @@ void PluginSupervisor::enter(PluginRecord& r, PluginState state) {
 void PluginSupervisor::answer_waiting(PluginRecord& r, bool up) {
   for (const Waiting& w : std::exchange(r.waiting, {})) {
     if (up) {
+      PluginSnapshot shown = snapshot_of(r, effects_.actors_of(r.group));
+      shown.last_backtrace = shown.last_backtrace.if_made();  // the answer is written here
       const std::string change = w.before == smarm::ROOT_PID ? "pid " + r.root.to_string()
                                                              : "pid " + w.before.to_string() +
                                                                    " is now " + r.root.to_string();
-      w.reply.ok(action_result(snapshot_of(r, effects_.actors_of(r.group)),
-                               "restarted " + r.name + ": " + change));
+      w.reply.ok(action_result(shown, "restarted " + r.name + ": " + change));
     } else if (shutdown_) {
       w.reply.fail(codes::kStopping, "the daemon is shutting down");
     } else {
@@ -82,7 +84,7 @@ void PluginSupervisor::start(PluginRecord& r, Cause cause) {
               .type = {},
               .backtrace = {},
               .at = r.born});
-    after_description(r);
+    reap(r);
     return;
   }
   r.root = *pid;
@@ -106,19 +108,14 @@ void PluginSupervisor::signalled(const smarm::Signal& signal) {
                 .backtrace = {},
                 .at = effects_.now()};
   roots_.erase(root);
-  std::vector<void*> frames;
   if (const auto* panic = std::get_if<smarm::Panic>(&signal)) {
     end.kind = panic->type.empty() && panic->reason == "killed" ? EndKind::killed : EndKind::panic;
     end.reason = panic->reason;
     end.type = panic->type;
-    frames = panic->backtrace;
+    end.backtrace = in_words(panic->backtrace);
   }
   ended(*r, std::move(end));
-  if (frames.empty()) {
-    after_description(*r);
-  } else {
-    effects_.describe(r->name, r->group, std::move(frames));
-  }
+  reap(*r);
   advance();
 }
 
@@ -132,13 +129,12 @@ void PluginSupervisor::ended(PluginRecord& r, EndReport end) {
   const bool asked = r.stop.asked;
   if (asked && end.kind != EndKind::panic) end.kind = EndKind::stopped;
   r.root = {};
-  r.stop.phase = Stop::Phase::describing;
-  r.stop.deadline = effects_.now() + kKillGrace;
   if (!asked) r.stop.next = next_after(r, end);
   r.stop.end = std::move(end);
   if (r.stop.end.kind == EndKind::exit) r.last_reason = "it ended by itself";
   if (r.stop.end.kind == EndKind::panic || r.stop.end.kind == EndKind::killed)
     r.last_reason = r.stop.end.reason;
+  if (!r.stop.end.backtrace.none()) r.last_backtrace = r.stop.end.backtrace;
 }
 
 Next PluginSupervisor::next_after(PluginRecord& r, const EndReport& end) {
@@ -153,17 +149,6 @@ Next PluginSupervisor::next_after(PluginRecord& r, const EndReport& end) {
     case Verdict::stay_down: break;
   }
   return Next::stay_down;
-}
-
-void PluginSupervisor::described(const std::string& plugin, std::uint64_t group,
-                                 std::string backtrace) {
-  PluginRecord* r = find(plugin);
-  if (!r || r->group != group || r->state() != stopping || r->stop.phase != Stop::Phase::describing)
-    return;
-  r->stop.end.backtrace = std::move(backtrace);
-  r->last_backtrace = r->stop.end.backtrace;
-  after_description(*r);
-  advance();
 }
 
 void PluginSupervisor::restart(const std::string& plugin, Reply reply) {

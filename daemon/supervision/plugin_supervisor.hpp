@@ -64,7 +64,6 @@ class PluginSupervisor {
   void loaded(LoadResult result);
   // kept_because: empty when the image is unmapped.
   void unloaded(const std::string& plugin, const LoadedImage& image, std::string_view kept_because);
-  void described(const std::string& plugin, std::uint64_t group, std::string backtrace);
   void signalled(const smarm::Signal& signal);
 
   void restart(const std::string& plugin, Reply reply);
@@ -127,7 +126,7 @@ class PluginSupervisor {
 
   // plugin_stop.cpp: stops and the shutdown
   void begin_stop(PluginRecord& record, Next next, std::string_view why);
-  void after_description(PluginRecord& record);
+  void reap(PluginRecord& record);
   void step_stop(PluginRecord& record);
   void finish_stop(PluginRecord& record);
   void resume(PluginRecord& record);

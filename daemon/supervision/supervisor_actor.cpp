@@ -132,12 +132,8 @@ void SupervisorActor::on(command::Unloaded c) {
   supervisor_.unloaded(c.plugin, *c.image, c.kept_because);
 }
 
-void SupervisorActor::on(command::Described c) {
-  supervisor_.described(c.plugin, c.group, std::move(c.backtrace));
-}
-
-// Out of memory, most likely. What waits for the answer goes on without it; a description and an
-// image have limits of their own.
+// Out of memory, most likely. What waits for the answer goes on without it; an image has a
+// limit of its own.
 void SupervisorActor::on(command::WorkFailed c) {
   log(Level::error, events::kWorkerStuck, "the helper \"" + c.work + "\" failed: " + c.reason,
       {{"actor", c.work}, {"reason", c.reason}});

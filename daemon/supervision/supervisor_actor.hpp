@@ -66,7 +66,6 @@ class SupervisorActor final : private SupervisorEffects {
   double random() override;
   void load(LoadOrder order) override;
   void unload(std::string plugin, ImagePtr image) override;
-  void describe(std::string plugin, std::uint64_t group, std::vector<void*> frames) override;
   std::expected<smarm::Pid, std::string> start(const RootOrder& order) override;
   void ask_stop(smarm::Pid root, std::uint64_t group) override;
   void kill(std::uint64_t group) override;
@@ -78,9 +77,7 @@ class SupervisorActor final : private SupervisorEffects {
   void on(command::Scanned c);
   void on(command::Loaded c);
   void on(command::Unloaded c);
-  void on(command::Described c);
   void on(command::Blocked c);
-  void on(command::BlockedDescribed c);
   void on(command::WorkFailed c);
   void on(command::Reload c);
   void on(command::ConfigRead c);

@@ -34,19 +34,8 @@ struct Unloaded {
   ImagePtr image;
   std::string kept_because;  // empty: it is unmapped
 };
-struct Described {
-  std::string plugin;
-  std::uint64_t group = 0;
-  std::string backtrace;
-};
 struct Blocked {  // from the runtime's monitor
   BlockedActor actor;
-};
-struct BlockedDescribed {
-  std::string plugin;
-  BlockedActor actor;
-  std::uint64_t suppressed = 0;
-  std::string backtrace;
 };
 struct WorkFailed {  // a helper actor ended without its command
   std::string work, reason;
@@ -72,7 +61,7 @@ struct KillAll {};
 
 using Command =
     std::variant<command::FilesChanged, command::Scanned, command::Loaded, command::Unloaded,
-                 command::Described, command::Blocked, command::BlockedDescribed, command::WorkFailed, command::Reload, command::ConfigRead,
+                 command::Blocked, command::WorkFailed, command::Reload, command::ConfigRead,
                  command::Restart, command::Revive, command::ShutDown, command::KillAll>;
 
 }  // namespace smarmd

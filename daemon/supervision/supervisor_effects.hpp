@@ -67,8 +67,6 @@ class SupervisorEffects {
   // Unloads off the workers; answers with PluginSupervisor::unloaded(). No actor of the image is
   // left.
   virtual void unload(std::string plugin, ImagePtr image) = 0;
-  // Turns return addresses into words off the workers; answers with PluginSupervisor::described().
-  virtual void describe(std::string plugin, std::uint64_t group, std::vector<void*> frames) = 0;
 
   virtual std::expected<smarm::Pid, std::string> start(const RootOrder& order) = 0;
   virtual void ask_stop(smarm::Pid root, std::uint64_t group) = 0;

@@ -123,12 +123,6 @@ void SupervisorActor::unload(std::string plugin, ImagePtr image) {
       kUnloadDelay);
 }
 
-void SupervisorActor::describe(std::string plugin, std::uint64_t group, std::vector<void*> frames) {
-  work("describe", [plugin = std::move(plugin), group, frames = std::move(frames)]() -> Command {
-    return command::Described{plugin, group, symbolise(frames)};
-  });
-}
-
 // Actors of no plugin are the daemon's own.
 void SupervisorActor::on(command::Blocked c) {
   if (c.actor.kind != SMARM_BLOCKED_ACTOR) {
@@ -139,18 +133,11 @@ void SupervisorActor::on(command::Blocked c) {
                {});
   }
   const auto life = contexts_.find(c.actor.group);
-  std::string plugin = life == contexts_.end() ? "smarmd" : life->second->plugin();
+  const std::string plugin = life == contexts_.end() ? "smarmd" : life->second->plugin();
   const auto suppressed = blocked_.admit(plugin, now());
   if (!suppressed) return;
-  work("describe",
-       [plugin = std::move(plugin), actor = std::move(c.actor), n = *suppressed]() -> Command {
-         return command::BlockedDescribed{plugin, actor, n, symbolise(actor.frames)};
-       });
-}
-
-void SupervisorActor::on(command::BlockedDescribed c) {
-  log(Level::warn, events::kPluginBlocked, blocked_text(c.plugin, c.actor),
-      blocked_fields(c.plugin, c.actor, c.suppressed, std::move(c.backtrace)));
+  log(Level::warn, events::kPluginBlocked, blocked_text(plugin, c.actor),
+      blocked_fields(plugin, c.actor, *suppressed, in_words(c.actor.frames)));
 }
 
 std::expected<smarm::Pid, std::string> SupervisorActor::start(const RootOrder& order) {

@@ -157,9 +157,6 @@ _Unwind_Reason_Code look(_Unwind_Context* context, void* arg) {
   if (!s.reached && (ip != s.from.ip || sp != s.from.registers[FaultFrame::rsp]))
     return _URC_NO_REASON;
   s.reached = true;
-  // As if it were a return address, which is what readers take it for.
-  if (s.frame_count < s.capacity)
-    s.frames[s.frame_count++] = reinterpret_cast<void*>(ip + (exact ? 1 : 0));
   if (s.gap) {
     using enum FaultFrame::Register;
     for (int r : {rbx, rbp, r12, r13, r14, r15}) s.restart.registers[r] = _Unwind_GetGR(context, r);
@@ -171,6 +168,10 @@ _Unwind_Reason_Code look(_Unwind_Context* context, void* arg) {
   const bool runtime = text_at(ip, false) == Text::runtime;
   s.in_runtime |= s.in_user && runtime;
   s.in_user |= !runtime;
+  // As if it were a return address, which is what readers take it for. Of the runtime's own frames
+  // those are left out that only led here: abort, operator new without room.
+  if (s.in_user && s.frame_count < s.capacity)
+    s.frames[s.frame_count++] = reinterpret_cast<void*>(ip + (exact ? 1 : 0));
   if (!_Unwind_GetLanguageSpecificData(context)) return _URC_NO_REASON;
   if (__gxx_personality_v0(1, _UA_SEARCH_PHASE, s.exception->exception_class, s.exception,
                            context) != _URC_HANDLER_FOUND)

@@ -4,12 +4,20 @@
 #include "tests/integration/echo_client.hpp"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <string_view>
 
 using namespace integration;
 
 // Under a sanitizer its own handlers report every fault and end the process.
 #if defined(__SANITIZE_ADDRESS__)
-#define FAULT_CASE(name) TEST_CASE(name* doctest::skip())
+#define FAULT_CASE(name)            \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("AddressSanitizer reports every fault by itself"))
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif
@@ -20,14 +28,28 @@ struct FaultyPlugin {
   const char* name;
   const char* reason;  // how it begins
   const char* type;
+  const char* code;  // of the source, in the line that fails
 };
 const FaultyPlugin kFaulty[] = {
-    {"overflow", "stack overflow: used ", "smarm::StackOverflow"},
-    {"null_read", "SIGSEGV: access to address 0x0 in null_read.g1.so+0x", "smarm::Fault"},
-    {"null_call", "SIGSEGV: call of address 0x0 in null_call.g1.so+0x", "smarm::Fault"},
-    {"div_zero", "SIGFPE (arithmetic) in div_zero.g1.so+0x", "smarm::Fault"},
-    {"abort", "abort() was called in abort.g1.so+0x", "smarm::Fault"},
+    {"overflow", "stack overflow: used ", "smarm::StackOverflow", "descend(depth + 1)"},
+    {"null_read", "SIGSEGV: access to address 0x0 in null_read.g1.so+0x", "smarm::Fault",
+     "if (*nowhere"},
+    {"null_call", "SIGSEGV: call of address 0x0 in null_call.g1.so+0x", "smarm::Fault",
+     "nowhere();"},
+    {"div_zero", "SIGFPE (arithmetic) in div_zero.g1.so+0x", "smarm::Fault", "1 / zero"},
+    {"abort", "abort() was called in abort.g1.so+0x", "smarm::Fault", "std::abort()"},
 };
+
+// "/fixtures/NAME.cpp:NN", of the first line with that code.
+std::string source_line(const std::string& name, std::string_view code) {
+  std::ifstream source(SMARM_SOURCE_DIR "/tests/fixtures/" + name + ".cpp");
+  std::string line;
+  for (int n = 1; std::getline(source, line); ++n) {
+    if (line.find(code) != std::string::npos)
+      return "/fixtures/" + name + ".cpp:" + std::to_string(n);
+  }
+  return "no such line";
+}
 
 void give_policy(DaemonProcess& d, const std::string& plugin) {
   d.config["plugins"]["overrides"][plugin] = {
@@ -61,6 +83,8 @@ TEST_SUITE("faults") {
         const std::string backtrace = panic.at("backtrace");
         CHECK_MESSAGE(backtrace.find(std::string(p.name) + ".g1.so") != std::string::npos,
                       backtrace);
+        CHECK_MESSAGE(backtrace.find(source_line(p.name, p.code)) != std::string::npos, backtrace);
+        CHECK_MESSAGE(backtrace.find("actor_main") == std::string::npos, backtrace);
       }
       CHECK(d.plugin(p.name).at("state") == "quarantined");
     }

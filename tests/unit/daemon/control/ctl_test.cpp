@@ -35,7 +35,7 @@ struct FakeBackend : ControlBackend {
     PluginSnapshot echo;
     echo.name = "echo";
     echo.state = "running";
-    echo.last_backtrace = "frame one\nframe two";
+    echo.last_backtrace = std::string("frame one\nframe two");
     daemon.plugins = {echo};
     return daemon;
   }

@@ -25,6 +25,8 @@ inline std::string to_text(const FieldValue& value) {
       [](const auto& v) -> std::string {
         if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>) {
           return v;
+        } else if constexpr (std::is_same_v<std::decay_t<decltype(v)>, LateText>) {
+          return v.text();
         } else {
           return std::to_string(v);
         }
@@ -49,9 +51,6 @@ class Effects : public SupervisorEffects {
   void load(LoadOrder order) override { loads.push_back(std::move(order)); }
   void unload(std::string plugin, ImagePtr image) override {
     unloads.push_back(plugin + "." + std::to_string(image->file.generation));
-  }
-  void describe(std::string plugin, std::uint64_t group, std::vector<void*> frames) override {
-    descriptions.push_back({std::move(plugin), group, frames.size()});
   }
   std::expected<smarm::Pid, std::string> start(const RootOrder& order) override {
     if (!start_error.empty()) return std::unexpected(start_error);
@@ -79,19 +78,12 @@ class Effects : public SupervisorEffects {
     lines.push_back(std::move(line));
   }
 
-  struct Description {
-    std::string plugin;
-    std::uint64_t group;
-    std::size_t frames;
-  };
-
   SteadyTime now_{std::chrono::hours(1)};
   double unit = 0.0;
   std::string start_error;
   std::uint32_t last_index = 0;
   std::deque<LoadOrder> loads;
   std::vector<std::string> unloads, asked;
-  std::vector<Description> descriptions;
   std::vector<std::uint64_t> killed, forgotten;
   std::map<std::uint64_t, Root> roots;
   std::map<std::uint64_t, std::size_t> actors;
