@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Picks and runs the tests of one build directory, prints the log of what failed, and counts.
 
-    tests.py BUILD --label L --suites a,b [--filter WORDS] --counts FILE
+    tests.py BUILD --label L --suites a,b [--filter WORDS] [--wrapper COMMAND] --counts FILE
 
-Appends a line `passed failed skipped` to FILE. doctest programs count by case, every other test as one. WORDS select the tests whose name
-contains them; when there is none, the doctest cases whose name does. Exits 0 when something ran and all of it passed, else 1.
+Appends a line `passed failed skipped` to FILE. doctest programs count by case, those among them that say `SKIP: CASE: WHY` as skipped; every
+other test counts as one. WORDS select the tests whose name
+contains them; when there is none, the doctest cases whose name does. Each is run by COMMAND, when there is one. Exits 0 when something ran and all of it passed, else 1.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 SUMMARY = re.compile(r"\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*\|\s*(\d+) skipped")
+SKIPPED_CASE = re.compile(r"^SKIP: .*", re.MULTILINE)
 DOCTEST_MARK = b"unskipped test cases passing the current filters"
 LOG_LINES = 80
 GOOD = {"OK", "EXPECTEDFAIL"}
@@ -64,10 +66,14 @@ def count(entry):
     summaries = SUMMARY.findall(entry.get("stdout") or "")
     # An expected failure is one test: that it failed. Children of a test may print summaries too: the last one is its own.
     if entry["result"] == "OK" and summaries:
-        return int(summaries[-1][1]), int(summaries[-1][2]), 0
+        return int(summaries[-1][1]), int(summaries[-1][2]), len(skipped_cases(entry))
     if not good and summaries:
-        return int(summaries[-1][1]), max(1, int(summaries[-1][2])), 0
+        return int(summaries[-1][1]), max(1, int(summaries[-1][2])), len(skipped_cases(entry))
     return (1, 0, 0) if good else (0, 1, 0)
+
+
+def skipped_cases(entry):
+    return SKIPPED_CASE.findall(entry.get("stdout") or "")
 
 
 def show_failure(label, entry):
@@ -82,9 +88,8 @@ def show_failure(label, entry):
 
 
 def show_skip(label, entry):
-    lines = (entry.get("stdout") or "").split("\n")
-    reason = next((line for line in lines if line.startswith("SKIP:")), "SKIP: it does not say why")
-    print(f"---- {label}: {entry['name']}: {reason} ----")
+    for reason in skipped_cases(entry) or ["SKIP: it does not say why"]:
+        print(f"---- {label}: {entry['name']}: {reason} ----")
 
 
 def run(build, names, extra):
@@ -103,11 +108,14 @@ def main():
     for option in ("--label", "--suites", "--counts"):
         parser.add_argument(option, required=True)
     parser.add_argument("--filter", default="")
+    parser.add_argument("--wrapper")
     options = parser.parse_args()
     build = options.build.resolve()
     tests = [t for t in introspect(build) if in_suites(t, options.suites.split(","))]
     names, extra = select(build, tests, options.filter)
     totals = [0, 0, 0]
+    if options.wrapper:
+        extra = [*extra, "--wrapper=" + options.wrapper]
     if names:
         entries = run(build, names, extra)
         if not entries:
@@ -118,7 +126,7 @@ def main():
             totals = [a + b for a, b in zip(totals, counts)]
             if counts[1]:
                 show_failure(options.label, entry)
-            elif counts[2]:
+            if counts[2]:
                 show_skip(options.label, entry)
     elif options.filter:
         print(f"{options.label}: no test and no case has '{options.filter}' in its name (suites {options.suites})")

@@ -65,7 +65,7 @@ std::string current_exception_text() {
 // The probe must die with the daemon, leave no core file, and be the first to go when memory runs
 // out.
 void make_expendable() {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
   if (const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); fd >= 0) {

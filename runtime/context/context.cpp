@@ -1,6 +1,7 @@
 #include "runtime/context/context.hpp"
 
 #include "runtime/base/assert.hpp"
+#include "runtime/base/valgrind.hpp"
 
 #include <pthread.h>
 
@@ -14,6 +15,7 @@ void make_context(Context& context, [[maybe_unused]] void* bottom, void* top, vo
   // At smarm_stack_start sp must be 16-byte aligned: its call pushes the return address that the
   // ABI expects.
   auto* frame = reinterpret_cast<SavedFrame*>(static_cast<char*>(top) - 16 - sizeof(SavedFrame));
+  valgrind_may_write(frame, 16 + sizeof *frame);
   std::memset(static_cast<void*>(frame), 0, sizeof *frame);
   frame->fresh = 1;
   frame->mxcsr = 0x1f80;  // the ABI's defaults: all exceptions masked, round to nearest

@@ -2,6 +2,7 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/base/valgrind.hpp"
 #include "runtime/context/context.hpp"
 #include "runtime/context/stack_map.hpp"
 
@@ -128,6 +129,7 @@ constexpr std::size_t tag_units(std::size_t words) { return (words + 15) / 16; }
 FrozenStack* make_record(Stack s, void* sp, void* end) {
   const auto* from = static_cast<const std::uint64_t*>(sp);
   const auto words = static_cast<std::size_t>(static_cast<char*>(end) - static_cast<char*>(sp)) / 8;
+  valgrind_may_read(from, words * 8);
   auto* f = static_cast<FrozenStack*>(
       std::malloc(offsetof(FrozenStack, data) + 4 * pack(from, words, nullptr)));
   if (!f) return nullptr;

@@ -2,6 +2,7 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/base/valgrind.hpp"
 #include "runtime/context/advise.hpp"
 #include "runtime/context/stack_map.hpp"
 
@@ -24,6 +25,7 @@ constexpr std::size_t kMappingReserve =
     2000;  // what the rest of the process may need: libraries, threads, malloc
 
 bool kernel_installs_guards() {
+  if (SMARM_VALGRIND) return false;  // it knows of mprotect alone, and dies of any other guard
   void* p = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return false;
   bool yes = ::madvise(p, kPage, kMadvGuardInstall) == 0;
@@ -60,6 +62,7 @@ StackPool::StackPool(GuardKind guards) : guards_(guards) {
 }
 
 StackPool::~StackPool() {
+  for (unsigned stack : known_to_valgrind_) forget_stack_of_valgrind(stack);
   for (auto [base, size] : slabs_) {
     if (StackSlab* known = find_stacks(base)) known->forget();
     ::munmap(base, size);
@@ -135,7 +138,10 @@ bool StackPool::carve(std::uint8_t cls, Class& c) {
   }
   const std::size_t left = static_cast<std::size_t>(c.end - c.next) / size;
   const std::size_t made = guard(c.next, size, std::min(left, kBatch));
-  for (std::size_t i = 0; i < made; ++i, c.next += size) c.cold.push_back(c.next);
+  for (std::size_t i = 0; i < made; ++i, c.next += size) {
+    c.cold.push_back(c.next);
+    if (SMARM_VALGRIND) known_to_valgrind_.push_back(tell_valgrind_of_stack(c.next, c.next + size));
+  }
   carved_ += made;
   if (made == 0) {
     set_last_error(

@@ -102,6 +102,7 @@ class StackPool {
   std::size_t carved_ = 0;
   std::size_t reserved_ = 0;
   std::vector<std::pair<char*, std::size_t>> slabs_;
+  std::vector<unsigned> known_to_valgrind_;  // in a build for it
 };
 
 // A worker's own few stacks of the runtime's size.

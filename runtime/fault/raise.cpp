@@ -11,6 +11,7 @@
 
 #include "runtime/actor/exit_record.hpp"
 #include "runtime/base/assert.hpp"
+#include "runtime/base/valgrind.hpp"
 #include "runtime/context/red_zone.hpp"
 #include "runtime/fault/culprit.hpp"
 #include "runtime/fault/text.hpp"
@@ -242,6 +243,7 @@ extern "C" FaultFrame* smarm_diverted(FaultFrame* frame) {
   // On the scheduler's stack, of which nothing is in use below its sp.
   auto* elsewhere = reinterpret_cast<FaultFrame*>(
       (reinterpret_cast<std::uintptr_t>(ground.sp) - sizeof(FaultFrame)) & ~std::uintptr_t{15});
+  valgrind_may_write(elsewhere, sizeof *elsewhere);
   *elsewhere = *frame;
   return elsewhere;
 }

@@ -10,6 +10,7 @@
 
 #include "runtime/base/assert.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/base/valgrind.hpp"
 #include "runtime/context/frozen_stack.hpp"
 #include "runtime/context/red_zone.hpp"
 #include "runtime/fault/abort.hpp"
@@ -137,6 +138,7 @@ void redirect(const Met& m, FaultCause cause) {
   auto* frame = reinterpret_cast<FaultFrame*>(
       (reinterpret_cast<std::uintptr_t>(ground.sp) - kRedZone - sizeof(FaultFrame)) &
       ~std::uintptr_t{15});
+  valgrind_may_write(frame, sizeof *frame);
   constexpr int kByDwarf[16] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
                                 REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                 REG_R12, REG_R13, REG_R14, REG_R15};
@@ -196,6 +198,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
 void install_fault_handlers() {
   static const bool done = [] {
     learn_text();
+    valgrind_may_read(nullptr, kNullZone);  // such an access is an actor's panic, no finding
     learn_abort();
     learn_exit();
     learn_signals();

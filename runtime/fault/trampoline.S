@@ -66,10 +66,13 @@ smarm_fault_here:
         cmoveq  %rsp, %rcx
         leaq    -160(%rcx), %r8
         andq    $-16, %r8
+        movq    %rsp, %r10
+        .cfi_def_cfa_register %r10
+        movq    %r8, %rsp               // before the frame is written: below rsp it would be anybody's
         save_callee_saved
-        leaq    8(%rsp), %r9
+        leaq    8(%r10), %r9
         movq    %r9, 56(%r8)
-        movq    (%rsp), %r9             // inside the call, which is what fails
+        movq    (%r10), %r9             // inside the call, which is what fails
         decq    %r9
         movq    %r9, 128(%r8)
         movl    %edi, 136(%r8)
@@ -77,7 +80,6 @@ smarm_fault_here:
         movq    %rdx, 144(%r8)
         movq    %rax, 152(%r8)
         movq    %r8, %rdi
-        movq    %r8, %rsp
         jmp     smarm_fault_trampoline
         .cfi_endproc
         .size   smarm_fault_here, .-smarm_fault_here
@@ -92,12 +94,13 @@ smarm_fault_here:
         .cfi_undefined %rip
         nop                             // a return address is looked up one byte before itself
 smarm_diverted_return:
+        movq    %rsp, %r10
         leaq    -160(%rsp), %r8
         andq    $-16, %r8
-        movq    %rsp, 56(%r8)
+        movq    %r8, %rsp
+        movq    %r10, 56(%r8)
         save_callee_saved
         movq    %r8, %rdi
-        movq    %r8, %rsp
         callq   smarm_diverted          // fills in the rest; the frame may have to be elsewhere
         movq    %rax, %rdi
         movq    %rax, %rsp

@@ -83,9 +83,11 @@ namespace {
 // The kernel may be 50 us late with a wake-up, to save energy, unless a thread asks it not to.
 class PunctualTimers {
  public:
-  PunctualTimers() : before_(::prctl(PR_GET_TIMERSLACK)) { ::prctl(PR_SET_TIMERSLACK, 1UL); }
+  PunctualTimers() : before_(::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)) {
+    ::prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
+  }
   ~PunctualTimers() {
-    if (before_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(before_));
+    if (before_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(before_), 0, 0, 0);
   }
   PunctualTimers(const PunctualTimers&) = delete;
   PunctualTimers& operator=(const PunctualTimers&) = delete;

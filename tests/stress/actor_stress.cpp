@@ -198,7 +198,7 @@ TEST_SUITE("stress actor") {
       auto guard = taken.lock();
       FdPair quiet(FdPair::socket);
       std::atomic<int> live = 0;
-      for (int round = 0; round < scaled(kTsan ? 80 : 200); ++round) {
+      for (int round = 0; round < scaled(kSlow ? 80 : 200); ++round) {
         std::vector<smarm::JoinHandle> victims;
         for (int v = 0; v < 45; ++v)
           victims.push_back(smarm::spawn([&, v] {
@@ -232,7 +232,7 @@ TEST_SUITE("stress actor") {
 
   TEST_CASE("stop storm: actors with names and stop channels end while others stop them") {
     storm([](Random& random) {
-      for (int round = 0; round < scaled(kTsan ? 50 : 150); ++round) {
+      for (int round = 0; round < scaled(kSlow ? 50 : 150); ++round) {
         constexpr int kActors = 24;
         std::atomic<int> asked_wrongly = 0;
         std::vector<smarm::JoinHandle> actors;

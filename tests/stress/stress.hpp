@@ -25,7 +25,7 @@ inline int scaled(int n, int least = 4) {
 
 // The same for actors: one costs a hundred times as much under TSan, and no more than 8,128 may
 // live there.
-inline int scaled_actors(int n, int least = 4) { return scaled(kTsan ? n / 20 : n, least); }
+inline int scaled_actors(int n, int least = 4) { return scaled(kSlow ? n / 20 : n, least); }
 
 inline std::uint64_t seed() {
   static const std::uint64_t value = [] {

@@ -179,7 +179,7 @@ TEST_SUITE("stress wait") {
   TEST_CASE(
       "descriptor storm: pairs are made, waited on, killed and closed under the same few numbers") {
     storm([](Random& random) {
-      for (int round = 0; round < scaled(kTsan ? 150 : 600); ++round) {
+      for (int round = 0; round < scaled(kSlow ? 150 : 600); ++round) {
         std::vector<smarm::JoinHandle> actors;
         std::atomic<int> wrong = 0;
         for (int p = 0; p < 8; ++p)
@@ -281,7 +281,7 @@ TEST_SUITE("stress wait") {
             if (stream->read({&c, 1}, kPatience).value_or(0) != 1 || c != 'n') ++wrong;
           }
         }));
-      for (int round = 0; round < scaled(kTsan ? 100 : 300) && wrong == 0; ++round) {
+      for (int round = 0; round < scaled(kSlow ? 100 : 300) && wrong == 0; ++round) {
         FdPair pair(FdPair::socket);
         auto stream = smarm::UnixStream::adopt(::dup(pair.reader())).value();
         std::atomic<int> got = 0, ended = 0;

@@ -1,11 +1,13 @@
 // The runner of every doctest program of the tree.
 //
-// Three things differ from doctest's own main:
+// Four things differ from doctest's own main:
 // 1. An option that doctest does not know, or a filter that matches no case, fails the run (doctest
 // would call both a success).
 // 2. The name of a case is printed before it runs, so that the log of a run that was killed says
 // where it was.
-// 3. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
+// 3. A case that is skipped by its own decorator, with a description that says why, is named: the
+// count of a run has it. Not when cases were asked for by name.
+// 4. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
 // under test.
 #define DOCTEST_CONFIG_IMPLEMENT
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS
@@ -15,6 +17,10 @@
 #include <array>
 #include <cstdio>
 #include <string_view>
+
+#if SMARM_VALGRIND
+#include <valgrind/memcheck.h>
+#endif
 
 namespace {
 
@@ -45,6 +51,22 @@ bool is_known(std::string_view argument) {
 }
 
 unsigned cases_run = 0;
+bool filtered = false;
+std::string_view wanted_suite;  // empty: all
+
+// Whether a case that did not run was meant to.
+bool is_wanted(const doctest::TestCaseData& data) {
+  return !filtered && (wanted_suite.empty() || wanted_suite == data.m_test_suite);
+}
+
+void look_for_filter(std::string_view argument) {
+  constexpr std::string_view kSuite = "--test-suite=";
+  if (argument.starts_with(kSuite)) {
+    wanted_suite = argument.substr(kSuite.size());
+  } else if (argument.contains('=')) {
+    filtered = true;
+  }
+}
 
 struct Progress : doctest::IReporter {
   explicit Progress(const doctest::ContextOptions&) {}
@@ -63,7 +85,10 @@ struct Progress : doctest::IReporter {
   void subcase_end() override {}
   void log_assert(const doctest::AssertData&) override {}
   void log_message(const doctest::MessageData&) override {}
-  void test_case_skipped(const doctest::TestCaseData&) override {}
+  void test_case_skipped(const doctest::TestCaseData& data) override {
+    if (data.m_skip && data.m_description && is_wanted(data))
+      std::printf("SKIP: %s: %s\n", data.m_name, data.m_description);
+  }
 };
 
 }  // namespace
@@ -72,6 +97,7 @@ REGISTER_LISTENER("progress", 1, Progress);
 
 int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
+    look_for_filter(argv[i]);
     if (is_known(argv[i])) continue;
     std::fprintf(stderr,
                  "%s: '%s' is no option of this runner; a filter is --test-case='*words*', --help "
@@ -79,6 +105,10 @@ int main(int argc, char** argv) {
                  argv[0], argv[i]);
     return kExitUsage;
   }
+#if SMARM_VALGRIND
+  // Where cases fault on purpose: the fault is tested, not that memcheck sees it.
+  VALGRIND_MAKE_MEM_DEFINED(0x1234'5678'9000, 4096);
+#endif
   doctest::Context context(argc, argv);
   const int result = context.run();
   if (context.shouldExit()) return result;  // a query such as --list-test-cases

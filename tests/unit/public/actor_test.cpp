@@ -307,14 +307,14 @@ TEST_SUITE("public actor") {
           if (left > 1) (void)smarm::spawn(Link{count, left - 1});
         }
       };
-      const int length = kTsan ? 1000 : 10000;
+      const int length = kSlow ? 1000 : 10000;
       (void)smarm::spawn(Link{&count, length});
       CHECK(yield_until([&] { return count == length && smarm::stats().live == 1; }));
     });
   }
 
   TEST_CASE("a hundred thousand actors live at once") {
-    const int wanted = kTsan ? 2000 : kAsan ? 10000 : 100000;
+    const int wanted = kSlow ? 2000 : kAsan ? 10000 : 100000;
     for_each_worker_count([wanted](unsigned workers) {
       run_at(workers, [wanted] {
         auto [tx, rx] = smarm::channel<int>();

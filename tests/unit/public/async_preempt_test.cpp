@@ -22,8 +22,15 @@
 using namespace test;
 using namespace std::chrono_literals;
 
-// ThreadSanitizer holds signals back: there is no such preemption under it.
-#if !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__)
+TEST_CASE("preemption by signal" * doctest::skip() *
+          doctest::description("ThreadSanitizer holds signals back")) {}
+#elif SMARM_VALGRIND
+TEST_CASE("without XSAVEC, which Valgrind has not, preemption by signal is refused in words") {
+  CHECK_THROWS_WITH_AS((void)smarm::init(smarm::Config::exact(1).async_preempt(1ms)),
+                       doctest::Contains("no XSAVEC"), std::exception);
+}
+#else
 
 namespace {
 

@@ -85,7 +85,7 @@ TEST_SUITE("public bounded channel") {
 
   TEST_CASE("many senders through a narrow channel lose nothing") {
     run_at_each_worker_count([] {
-      constexpr int kSenders = 8, kEach = kTsan ? 100 : 500;
+      constexpr int kSenders = 8, kEach = kSlow ? 100 : 500;
       auto [tx, rx] = smarm::bounded_channel<std::pair<int, int>>(3);
       std::vector<smarm::JoinHandle> senders;
       for (int s = 0; s < kSenders; ++s)

@@ -241,7 +241,7 @@ TEST_SUITE("public channel") {
 
   TEST_CASE("sends from foreign threads arrive, each thread's in order") {
     run_at_each_worker_count([] {
-      constexpr int kThreads = 3, kEach = kTsan ? 500 : 5000;
+      constexpr int kThreads = 3, kEach = kSlow ? 500 : 5000;
       auto [tx, rx] = smarm::channel<std::pair<int, int>>();
       std::vector<std::thread> threads;
       for (int t = 0; t < kThreads; ++t)
@@ -281,7 +281,7 @@ TEST_SUITE("public channel") {
 
   TEST_CASE("a ring of actors passes a token round") {
     run_at_each_worker_count([] {
-      constexpr int kActors = 100, kRounds = kTsan ? 10 : 100;
+      constexpr int kActors = 100, kRounds = kSlow ? 10 : 100;
       auto [first_tx, first_rx] = smarm::channel<int>();
       smarm::Receiver<int> rx = std::move(first_rx);
       std::vector<smarm::JoinHandle> ring;
@@ -304,7 +304,7 @@ TEST_SUITE("public channel") {
   }
 
   TEST_CASE("len is exact once the senders are silent, however they raced") {
-    const int rounds = kTsan ? 20 : 100;
+    const int rounds = kSlow ? 20 : 100;
     int wrong = 0;
     for (int round = 0; round < rounds; ++round) {
       auto [tx, rx] = smarm::channel<int>();

@@ -17,7 +17,7 @@ namespace {
 using namespace test;
 
 // Where each actor costs a fiber of the sanitizer's, which takes a tenth of a millisecond to make.
-constexpr int kCrowd = kTsan ? 20 : 300;
+constexpr int kCrowd = kSlow ? 20 : 300;
 
 // Counts turns of all actors, and for one the longest gap between two of its own.
 class Turns {
@@ -41,7 +41,7 @@ TEST_SUITE("fairness") {
   TEST_CASE("actors that yield take turns in order, however many there are") {
     // 200 fit into the ring of a worker, 1000 do not.
     for (const std::size_t actors :
-         {std::size_t{2}, std::size_t{200}, std::size_t{kTsan ? 300 : 1000}}) {
+         {std::size_t{2}, std::size_t{200}, std::size_t{kSlow ? 300 : 1000}}) {
       CAPTURE(actors);
       run_at(1, [actors] {
         Turns turns(actors);
@@ -140,14 +140,14 @@ TEST_SUITE("fairness") {
           (void)up.send(sum);
         }
       };
-      constexpr long kLeaves = kTsan ? 1'000 : 100'000;
+      constexpr long kLeaves = kSlow ? 1'000 : 100'000;
       long now = 0, most = 0;
       auto [tx, rx] = smarm::channel<long>();
       (void)smarm::spawn(Tree{std::move(tx), kLeaves, now, most});
       CHECK(rx.recv().value() == kLeaves);
       // A branch is five actors; breadth-first it would be all leaves. The difference is branches
       // that were opened because they had waited for a millisecond: more where all is slow.
-      CHECK(most <= kLeaves / (kTsan ? 3 : 50));
+      CHECK(most <= kLeaves / (kSlow ? 3 : 50));
     });
   }
 
@@ -169,7 +169,7 @@ TEST_SUITE("fairness") {
       };
       (void)smarm::spawn(Chain{over, ended, links});
       long longest = 0;
-      for (int i = 0; i < (kTsan ? 100 : 1000); ++i) {
+      for (int i = 0; i < (kSlow ? 100 : 1000); ++i) {
         const long before = links;
         smarm::yield_now();
         longest = std::max(longest, links - before);

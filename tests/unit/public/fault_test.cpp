@@ -17,13 +17,20 @@ namespace {
 
 // Under AddressSanitizer its own handlers report every fault and end the process.
 #if defined(__SANITIZE_ADDRESS__)
-#define FAULT_CASE(name) TEST_CASE(name* doctest::skip())
+#define FAULT_CASE(name)            \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("AddressSanitizer reports every fault by itself"))
+#elif SMARM_VALGRIND
+#define FAULT_CASE(name)            \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("Valgrind loses its stack where a signal handler moves it"))
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif
 // Nor does ThreadSanitizer let a forked child start threads.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PROCESS_CASE(name) TEST_CASE(name* doctest::skip())
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || SMARM_VALGRIND
+#define PROCESS_CASE(name) \
+  TEST_CASE(name* doctest::skip() * doctest::description("a sanitizer's own end of the process"))
 #else
 #define PROCESS_CASE(name) TEST_CASE(name)
 #endif

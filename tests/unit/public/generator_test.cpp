@@ -118,7 +118,7 @@ TEST_SUITE("public generator") {
   TEST_CASE("many generators that are half-way at once do not mix") {
     everywhere([] {
       std::vector<Generator<int>> many;
-      const int count = kTsan ? 100 : 1000;
+      const int count = kSlow ? 100 : 1000;
       for (int i = 0; i < count; ++i) many.push_back(range(i, i + 5));
       bool right = true;
       for (int step = 0; step < 5; ++step)

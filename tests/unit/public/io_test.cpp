@@ -253,7 +253,7 @@ TEST_SUITE("public io") {
 
   TEST_CASE("a hundred pairs ping and pong at once") {
     run_at_each_worker_count([] {
-      constexpr int kPairs = 100, kRounds = kTsan ? 10 : 50;
+      constexpr int kPairs = 100, kRounds = kSlow ? 10 : 50;
       std::vector<smarm::JoinHandle> actors;
       for (int p = 0; p < kPairs; ++p)
         actors.push_back(smarm::spawn([p] {

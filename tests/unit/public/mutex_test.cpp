@@ -40,7 +40,7 @@ TEST_SUITE("public mutex") {
 
   TEST_CASE("eight actors count without losing one, parking while they hold the lock") {
     run_at_each_worker_count([] {
-      constexpr int kActors = 8, kEach = kTsan ? 200 : 1000;
+      constexpr int kActors = 8, kEach = kSlow ? 200 : 1000;
       smarm::Mutex<long> mutex(0);
       std::vector<smarm::JoinHandle> actors;
       for (int a = 0; a < kActors; ++a)

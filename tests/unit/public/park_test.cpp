@@ -73,7 +73,7 @@ TEST_SUITE("public park") {
 
   TEST_CASE("unpark is legal from a foreign thread") {
     run_at_each_worker_count([] {
-      constexpr int kRounds = kTsan ? 200 : 2000;
+      constexpr int kRounds = kSlow ? 200 : 2000;
       std::atomic<int> asked = 0, served = 0;
       auto sleeper = smarm::spawn([&] {
         for (int i = 0; i < kRounds; ++i) {
@@ -96,7 +96,7 @@ TEST_SUITE("public park") {
 
   TEST_CASE("two actors that hand a token to and fro never lose it") {
     run_at_each_worker_count([] {
-      constexpr int kRounds = kTsan ? 1000 : 20000;
+      constexpr int kRounds = kSlow ? 1000 : 20000;
       const smarm::Pid self = smarm::self_pid();
       auto peer = smarm::spawn([self] {
         for (int i = 0; i < kRounds; ++i) {

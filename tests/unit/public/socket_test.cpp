@@ -179,7 +179,7 @@ TEST_SUITE("public sockets") {
       auto server = serve(world, 1);
       {
         auto stream = std::make_shared<smarm::TcpStream>(world.connect().value());
-        const std::string data = pattern(kTsan ? 1 << 20 : 8 << 20);
+        const std::string data = pattern(kSlow ? 1 << 20 : 8 << 20);
         auto writer = smarm::spawn(
             [stream, &data] { CHECK(stream->write_all(bytes(data), kPatience).has_value()); });
         std::string back(data.size(), '\0');
@@ -292,7 +292,7 @@ TEST_SUITE("public sockets") {
   TEST_CASE("a socket that is made and closed over and over under one number") {
     run_at_each_worker_count([] {
       TcpWorld world;
-      const int rounds = kTsan ? 20 : 200;
+      const int rounds = kSlow ? 20 : 200;
       auto server = serve(world, rounds);
       for (int i = 0; i < rounds; ++i) {
         auto stream = world.connect();
@@ -448,7 +448,7 @@ TEST_SUITE("public sockets") {
               ++accepted;
             }
           }));
-        const int rounds = kTsan ? 60 : 300;
+        const int rounds = kSlow ? 60 : 300;
         bool all = true;
         for (int round = 0; round < rounds && all; ++round) {
           std::vector<smarm::JoinHandle> clients;

@@ -39,6 +39,13 @@ inline constexpr bool kTsan = true;
 #else
 inline constexpr bool kTsan = false;
 #endif
+#if SMARM_VALGRIND
+inline constexpr bool kValgrind = true;
+#else
+inline constexpr bool kValgrind = false;
+#endif
+// Ten to thirty times: what is large or long is made smaller there.
+inline constexpr bool kSlow = kTsan || kValgrind;
 #if defined(__SANITIZE_ADDRESS__)
 inline constexpr bool kAsan = true;
 #else
