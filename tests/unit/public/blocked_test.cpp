@@ -202,7 +202,7 @@ TEST_SUITE("public blocked") {
   TEST_CASE("what was ready on the blocked thread runs, ten thousand beyond its ring") {
     run_at_each_worker_count([] {
       PollGate gate;
-      constexpr int kCrowd = 10'000;
+      const int kCrowd = kTsan ? 2000 : 10'000;  // its fibers are few
       std::atomic<int> ran = 0;
       std::vector<smarm::JoinHandle> crowd;
       std::vector<smarm::Pid> pids;
