@@ -62,8 +62,8 @@ struct DaemonSnapshot {
   std::string metrics_listen;  // empty when off or failed
   std::uint64_t actors = 0;
   std::uint64_t log_lost = 0;
-  std::int64_t last_reload_ms = 0;  // Unix time; 0 for never
-  std::string last_reload_error;    // empty when it was good
+  std::int64_t last_reload_ms = 0;      // Unix time; 0 for never
+  std::string last_reload_error;        // empty when it was good
   std::vector<WorkerSnapshot> workers;  // behind the configured ones: extra ones, once used
   std::uint64_t extra_workers = 0, blocked_workers = 0;  // now
   std::uint64_t blocked_total = 0;

@@ -98,15 +98,15 @@ std::string render_status(const json& r, std::int64_t now_ms) {
       {"config", config + reload},
       {"plugins", render_states(at(r, "plugins"))},
       {"directories", list_of(at(r, "plugin_directories"), ", ")},
-      {"actors", count_of(r, "actors") + " on " + std::to_string(workers) + " workers (" +
-                     text_of(r, "io_backend") + ")" +
-                     (number_of(r, "blocked_workers") > 0
-                          ? ", " + count_of(r, "blocked_workers") + " of them blocked"
-                          : "") +
-                     (number_of(r, "extra_workers") > 0
-                          ? ", " + count_of(r, "extra_workers") + " extra"
-                          : "") +
-                     (asleep > 0 ? ", " + std::to_string(asleep) + " hibernate" : "")},
+      {"actors",
+       count_of(r, "actors") + " on " + std::to_string(workers) + " workers (" +
+           text_of(r, "io_backend") + ")" +
+           (number_of(r, "blocked_workers") > 0
+                ? ", " + count_of(r, "blocked_workers") + " of them blocked"
+                : "") +
+           (number_of(r, "extra_workers") > 0 ? ", " + count_of(r, "extra_workers") + " extra"
+                                              : "") +
+           (asleep > 0 ? ", " + std::to_string(asleep) + " hibernate" : "")},
       {"restarts", count_of(r, "restarts")},
       {"metrics", metrics},
       {"log", text_of(r, "log_level") + " as " + text_of(r, "log_format") +

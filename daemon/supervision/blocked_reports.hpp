@@ -1,7 +1,7 @@
 // Actors that block their worker: what is said of them, and how often.
 //
-// Pure: time comes in as an argument. One value, the supervisor actor's. Of each plugin the first is
-// logged at once, and then at most one within kQuiet, with how many were not.
+// Pure: time comes in as an argument. One value, the supervisor actor's. Of each plugin the first
+// is logged at once, and then at most one within kQuiet, with how many were not.
 #pragma once
 
 #include "daemon/log/record.hpp"

@@ -128,8 +128,9 @@ void SupervisorActor::on(command::Blocked c) {
   if (c.actor.kind != SMARM_BLOCKED_ACTOR) {
     const bool unseen = c.actor.kind == SMARM_BLOCKED_UNSEEN;
     return log(Level::warn, unseen ? events::kBlockedUnseen : events::kNoExtraWorker,
-               unseen ? "/proc/self/task cannot be read: actors that block their threads are not found"
-                      : "no more extra workers: so many threads are blocked that others wait",
+               unseen
+                   ? "/proc/self/task cannot be read: actors that block their threads are not found"
+                   : "no more extra workers: so many threads are blocked that others wait",
                {});
   }
   const auto life = contexts_.find(c.actor.group);

@@ -22,8 +22,8 @@ struct SleepingCall {
 };
 // False: it runs, or sleeps for another reason (a page that has to be read), or cannot be seen. The
 // kernel makes sure that the thread was off its CPU all the while that it looked: what it did
-// before is seen by the caller afterwards, and what the caller did before is seen by the thread when
-// it goes on.
+// before is seen by the caller afterwards, and what the caller did before is seen by the thread
+// when it goes on.
 bool sleeps_in_call(pid_t thread, SleepingCall& call);
 // Whether the kernel tells such things at all.
 bool can_see_calls();

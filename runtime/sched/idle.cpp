@@ -71,8 +71,8 @@ void RuntimeCore::rouse_watch() {
   poller_->kick();
 }
 
-// Wakes one that stays listed. Under the idle lock; who sleeps in the poller has to be kicked behind
-// it.
+// Wakes one that stays listed. Under the idle lock; who sleeps in the poller has to be kicked
+// behind it.
 void RuntimeCore::tell(Worker& listed) {
   listed.wake_word.store(1, std::memory_order_release);
   if (!listed.in_poller) futex_wake_one(listed.wake_word);

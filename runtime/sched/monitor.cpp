@@ -161,8 +161,8 @@ bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
   return true;
 }
 
-// Nothing has moved. It is back when it runs, at two looks: who makes one short call after the other
-// keeps its extra worker.
+// Nothing has moved. It is back when it runs, at two looks: who makes one short call after the
+// other keeps its extra worker.
 void Monitor::look_at_blocked(Worker& w, Watched& watched) {
   SleepingCall call;
   const bool awake = !sleeps_in_call(w.thread.load(std::memory_order_relaxed), call);

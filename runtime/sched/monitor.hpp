@@ -10,14 +10,16 @@
 // for kBlockedAfter. Then an extra worker takes its place, and others may take what is the worker's
 // alone otherwise (its overflow; in a runtime of one worker everything):
 //   1. go_blocked: from here on the worker does not become solo again by itself.
-//   2. prepare_to_lend, and a look: it still sleeps. So it will see that, and all of its actors that
+//   2. prepare_to_lend, and a look: it still sleeps. So it will see that, and all of its actors
+//   that
 //      left their stacks as those of a solo runtime do will be resumed by its scheduler.
-//   3. lend, and a look: it still sleeps. So it follows the shared protocol when it wakes up. Had it
+//   3. lend, and a look: it still sleeps. So it follows the shared protocol when it wakes up. Had
+//   it
 //      woken up in between it would follow the one or the other, alone; either is right then.
 //   4. open, and extra workers are called.
 // Each look is a full barrier for both (sched/blocked.hpp), and no operation of the runtime goes
-// across such a sleep, for a call of user code is where it is. The worker itself pays nothing, and does
-// nothing when it comes back.
+// across such a sleep, for a call of user code is where it is. The worker itself pays nothing, and
+// does nothing when it comes back.
 //
 // When all workers have been idle for a second it sleeps without limit; the first one that goes back
 // to work, or a new quantum, rouses it. The idle protocol of

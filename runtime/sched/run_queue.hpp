@@ -21,8 +21,8 @@
 // barrier between is the thief's alone (heavy_barrier.hpp): owners take millions of times a second,
 // thieves seldom. While there are thieves the owner takes by compare-exchange as they do.
 // 5. The overflow list is older than nothing in the ring: pushes go there while it is not empty.
-// 6. The overflow list is the owner's alone until the owner has once blocked its thread: from then on
-// its lock is taken (`lent_`, seen by the owner), and others may take from it (`open_`, seen by
+// 6. The overflow list is the owner's alone until the owner has once blocked its thread: from then
+// on its lock is taken (`lent_`, seen by the owner), and others may take from it (`open_`, seen by
 // them). The monitor sets the one, makes sure that the owner is asleep outside the queue, and then
 // sets the other.
 #pragma once
@@ -132,8 +132,8 @@ class RunQueue {
   std::uint32_t head() const { return head_.load(std::memory_order_relaxed); }
   // What does not fit into the ring; a hint for strangers.
   std::size_t overflow_size() const { return overflow_size_.load(std::memory_order_relaxed); }
-  bool empty() const { return size() == 0; }                            // owner
-  std::size_t size() const { return ring_size() + overflow_size(); }    // owner
+  bool empty() const { return size() == 0; }                          // owner
+  std::size_t size() const { return ring_size() + overflow_size(); }  // owner
   // The position in the order that the next push will get, and whether everything before a position
   // has been taken. Owner.
   std::uint32_t end_position() const {

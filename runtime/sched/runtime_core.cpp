@@ -152,8 +152,8 @@ bool RuntimeCore::try_poll(Worker& w) {
 
 // ---- the end ----
 
-// Under the idle lock with the whole crew listed: nobody adds to anything but foreign threads, whose
-// commands are looked at here.
+// Under the idle lock with the whole crew listed: nobody adds to anything but foreign threads,
+// whose commands are looked at here.
 bool RuntimeCore::quiescent() const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return false;
   if (holds_.load(std::memory_order_seq_cst) != 0 || io_waits.load(std::memory_order_seq_cst) != 0)

@@ -18,12 +18,12 @@
 //
 // Foreign threads never touch an actor's state: they post commands, which a worker runs.
 //
-// Extra workers: when the monitor finds that a worker blocks its thread it marks it (go_blocked), and
-// calls extra ones until as many are on duty and not blocked as the runtime was made with. Those that
-// are on duty, blocked ones included, are the crew: all of it has to be idle for the end. All of this
-// changes under the idle lock. When there are too many an extra one hands what it has queued to the
-// others, once nothing is preempted on its thread, and goes off duty; timers that it leaves in its
-// wheel are looked after by the others, as are those of a blocked one (stand_in).
+// Extra workers: when the monitor finds that a worker blocks its thread it marks it (go_blocked),
+// and calls extra ones until as many are on duty and not blocked as the runtime was made with.
+// Those that are on duty, blocked ones included, are the crew: all of it has to be idle for the
+// end. All of this changes under the idle lock. When there are too many an extra one hands what it
+// has queued to the others, once nothing is preempted on its thread, and goes off duty; timers that
+// it leaves in its wheel are looked after by the others, as are those of a blocked one (stand_in).
 #pragma once
 
 #include "runtime/actor/actor.hpp"

@@ -10,9 +10,9 @@
 // 2. Fields up to "shared" are touched by the worker's own thread only; the monitor looks at those
 // that are Peeked, and sets some when that thread is asleep in a system call of user code
 // (sched/monitor.hpp has the protocol).
-// 3. A worker of a solo runtime has plain stores for all that its actors share, and they leave their
-// stacks by leave_alone(), behind which nobody finishes what the one before has left to do. So in a
-// runtime that was solo once (`detour`) actors leave to the scheduler, which does.
+// 3. A worker of a solo runtime has plain stores for all that its actors share, and they leave
+// their stacks by leave_alone(), behind which nobody finishes what the one before has left to do.
+// So in a runtime that was solo once (`detour`) actors leave to the scheduler, which does.
 #pragma once
 
 #include "runtime/actor/actor.hpp"
@@ -144,10 +144,10 @@ class alignas(kCacheLine) Worker {
   enum class Passing : std::uint8_t { not_yet, now, done } passing = Passing::not_yet;
   FreshDeque fresh;
   Peeked<bool> irregular{false};  // something may be in `fresh` or `pinned`, or it is on a detour
-  std::size_t fresh_turns = 1;  // fresh actors that go before the next of the others
-  bool new_round = false;       // one of the others has just gone
-  bool oldest_due = false;      // the oldest fresh one goes next
-  std::uint32_t retrying = 0;   // actors that try again each turn, for an OS lock
+  std::size_t fresh_turns = 1;    // fresh actors that go before the next of the others
+  bool new_round = false;         // one of the others has just gone
+  bool oldest_due = false;        // the oldest fresh one goes next
+  std::uint32_t retrying = 0;     // actors that try again each turn, for an OS lock
   std::uint64_t oldest_went_ns = 0;
   std::uint64_t spawner_turn = 0;  // `resumes` when the present spawner's turn began
   std::uint32_t spawned_in_turn = 0;
@@ -175,8 +175,8 @@ class alignas(kCacheLine) Worker {
   // of work. relaxed: hints.
   std::atomic<std::int32_t> thread{0};
   std::atomic<bool> resting{false};
-  // Written under the idle lock; relaxed: a hint elsewhere. Others look after the timers and, when it
-  // is blocked, after all the actors of one that is not on duty.
+  // Written under the idle lock; relaxed: a hint elsewhere. Others look after the timers and, when
+  // it is blocked, after all the actors of one that is not on duty.
   enum class Duty : std::uint8_t { on, blocked, off };
   std::atomic<Duty> duty{Duty::on};
   bool in_poller = false;          // written while it is not listed, read under the idle lock

@@ -1,5 +1,5 @@
-// Actors that block their threads at random beside actors that do everything else: extra workers come
-// and go all the time, a lone worker is shared and alone again.
+// Actors that block their threads at random beside actors that do everything else: extra workers
+// come and go all the time, a lone worker is shared and alone again.
 #include "tests/stress/stress.hpp"
 
 #include <poll.h>
@@ -9,9 +9,7 @@ using namespace stress;
 namespace {
 
 // Blocks the thread for up to so long: shorter and longer than what the monitor waits for.
-void block_thread(Random& random) {
-  ::poll(nullptr, 0, random.below(30));
-}
+void block_thread(Random& random) { ::poll(nullptr, 0, random.below(30)); }
 
 }  // namespace
 

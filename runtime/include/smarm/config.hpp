@@ -71,8 +71,8 @@ class Config {
   }
 
   // Hears of each actor that blocks its OS thread for some 10 ms, and of what keeps an extra worker
-  // from taking its place (smarm_blocked_kind). Called on a thread of the runtime's own: do not hold
-  // it up.
+  // from taking its place (smarm_blocked_kind). Called on a thread of the runtime's own: do not
+  // hold it up.
   Config& on_blocked(void (*hear)(const smarm_blocked*, void* arg), void* arg = nullptr) {
     raw_.on_blocked = hear;
     raw_.on_blocked_arg = arg;

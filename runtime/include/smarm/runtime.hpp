@@ -17,8 +17,8 @@ using WorkerStats = smarm_worker_stats;
 struct Stats {
   std::vector<WorkerStats> workers;  // behind those of the configuration: extra ones, once used
   WorkerStats total{};
-  std::uint64_t live = 0;  // actors spawned and not ended
-  std::size_t extras = 0;  // extra workers that run in the place of blocked ones
+  std::uint64_t live = 0;           // actors spawned and not ended
+  std::size_t extras = 0;           // extra workers that run in the place of blocked ones
   std::size_t blocked = 0;          // workers whose thread an actor blocks
   std::uint64_t blocked_total = 0;  // times that one was found blocked
 };
@@ -73,7 +73,7 @@ class Runtime {
   // runnable and no timer, IO wait or blocking job is pending; actors then parked for ever are
   // unwound. What escapes f is rethrown here, after that. run inside run throws std::logic_error.
   template <class F>
-    requires std::invocable<std::decay_t<F>>
+  requires std::invocable<std::decay_t<F>>
   void run(F&& f) {
     if (smarm_runtime_current()) detail::throw_status(SMARM_E_NESTED, "run");
     void* closure = detail::make_closure(std::forward<F>(f));
@@ -99,10 +99,8 @@ inline Runtime init(const Config& config = Config{}) { return Runtime(config); }
 
 // One worker: the calling thread.
 template <class F>
-  requires std::invocable<std::decay_t<F>>
-void run(F&& f) {
-  init(Config::exact(1)).run(std::forward<F>(f));
-}
+requires std::invocable<std::decay_t<F>>
+void run(F&& f) { init(Config::exact(1)).run(std::forward<F>(f)); }
 
 // Of the caller's runtime. Throws std::logic_error outside an actor.
 inline Stats stats() {

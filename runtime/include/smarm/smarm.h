@@ -165,7 +165,7 @@ typedef struct smarm_crew_stats {
   uint64_t blocked_total; /* times that one was found blocked */
 } smarm_crew_stats;
 void smarm_runtime_crew(smarm_runtime*, smarm_crew_stats* out); /* [any] NULL as above */
-smarm_runtime* smarm_runtime_current(void);  /* [any] NULL outside an actor */
+smarm_runtime* smarm_runtime_current(void);                     /* [any] NULL outside an actor */
 int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval,
                        uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
 /* [any] async_preempt_ns of the config, live; 0 ends it. SMARM_E_LIMIT: this machine cannot. */

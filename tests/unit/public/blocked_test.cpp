@@ -1,5 +1,5 @@
-// Actors that block their OS thread in a system call: an extra worker takes the place of theirs, and
-// nobody else notices. The blockers are released by events, never by time.
+// Actors that block their OS thread in a system call: an extra worker takes the place of theirs,
+// and nobody else notices. The blockers are released by events, never by time.
 #include "tests/unit/public/io_support.hpp"
 
 #include <poll.h>
@@ -258,8 +258,10 @@ TEST_SUITE("public blocked") {
         for (const std::size_t n : {std::size_t{workers}, std::size_t{3 * workers + 2}}) {
           std::vector<std::unique_ptr<Gate>> gates;
           std::vector<smarm::JoinHandle> blockers;
-          for (std::size_t i = 0; i < n; ++i) gates.push_back(make_gate(static_cast<int>(i) % kGates));
-          for (auto& gate : gates) blockers.push_back(smarm::spawn([&gate] { CHECK(gate->block()); }));
+          for (std::size_t i = 0; i < n; ++i)
+            gates.push_back(make_gate(static_cast<int>(i) % kGates));
+          for (auto& gate : gates)
+            blockers.push_back(smarm::spawn([&gate] { CHECK(gate->block()); }));
           CHECK(yield_until_blocked(n));
           live_normally();
           for (auto& gate : gates) gate->release();
@@ -270,7 +272,8 @@ TEST_SUITE("public blocked") {
     });
   }
 
-  TEST_CASE("again and again: extra workers come and go, and a lone worker is alone again between") {
+  TEST_CASE(
+      "again and again: extra workers come and go, and a lone worker is alone again between") {
     run_at_each_worker_count([] {
       // Made and used before, between and after: by the only worker alone, and by others.
       auto [tx, rx] = smarm::channel<int>();
