@@ -92,9 +92,10 @@ def show_skip(label, entry):
         print(f"---- {label}: {entry['name']}: {reason} ----")
 
 
-def run(build, names, extra):
+def run(build, names, extra, wrapper):
     """Runs the named tests; returns the entries of the log, [] when the build failed."""
-    log = build / "meson-logs" / "testlog.json"
+    # meson calls the log of a wrapped run by the wrapper's name.
+    log = build / "meson-logs" / (f"testlog-{pathlib.Path(shlex.split(wrapper)[0]).name}.json" if wrapper else "testlog.json")
     log.unlink(missing_ok=True)
     subprocess.run(["meson", "test", "-C", str(build), "--quiet", *extra, *names], stdout=sys.stderr)
     if not log.is_file():
@@ -117,7 +118,7 @@ def main():
     if options.wrapper:
         extra = [*extra, "--wrapper=" + options.wrapper]
     if names:
-        entries = run(build, names, extra)
+        entries = run(build, names, extra, options.wrapper)
         if not entries:
             print(f"{options.label}: the tests did not build; the compiler's words are above")
             totals[1] = 1
