@@ -13,6 +13,7 @@
 #include "daemon/plugin/plugin_files.hpp"
 #include "daemon/supervision/daemon_backend.hpp"
 #include "daemon/supervision/listeners.hpp"
+#include "daemon/supervision/mailbox_reports.hpp"
 #include "daemon/supervision/notices.hpp"
 #include "daemon/supervision/registry.hpp"
 #include "daemon/supervision/service_loop.hpp"
@@ -129,6 +130,7 @@ class Daemon {
   Registry registry_{&actor_lives};
   StatusBoard board_;
   const Notices notices_{logger_, board_};
+  const MailboxReports mailboxes_{logger_, board_};
   smarm::Sender<Command> to_supervisor_;
   smarm::Receiver<Command> commands_;
   std::unique_ptr<plugin::ImageStore> store_;
@@ -154,6 +156,7 @@ std::expected<void, std::string> Daemon::start() {
   auto store = plugin::ImageStore::open({.state_directory = config_.plugins.state_directory});
   if (!store) return std::unexpected("/plugins/state_directory: " + store.error());
   store_ = std::move(*store);
+  smarm_mailbox_warn_at(config_.runtime.mailbox_warn);
   const auto io_backend = make_runtime();
   if (!io_backend) return std::unexpected("/runtime: " + io_backend.error());
   Config shown = config_;

@@ -71,6 +71,7 @@ PluginPolicy Config::policy_for(std::string_view name, smarm::plugin::Restart wi
                       .max_restarts = d.max_restarts,
                       .window_s = d.window_s,
                       .backoff = d.backoff,
+                      .mailbox_limit = d.mailbox_limit,
                       .config = "{}"};
   const auto found = plugins.overrides.find(name);
   if (found == plugins.overrides.end()) return policy;
@@ -80,6 +81,7 @@ PluginPolicy Config::policy_for(std::string_view name, smarm::plugin::Restart wi
   policy.max_restarts = o.max_restarts.value_or(policy.max_restarts);
   policy.window_s = o.window_s.value_or(policy.window_s);
   policy.backoff = o.backoff.value_or(policy.backoff);
+  policy.mailbox_limit = o.mailbox_limit.value_or(policy.mailbox_limit);
   policy.config = o.config;
   return policy;
 }

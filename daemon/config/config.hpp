@@ -47,6 +47,7 @@ struct RuntimeConfig {
   std::uint32_t stack_kib = 64;
   smarm::IoBackend io_backend = smarm::IoBackend::epoll;
   std::uint32_t async_preempt_ms = 10;   // 0: off
+  std::uint64_t mailbox_warn = 65'536;   // messages; 0: never
   std::uint32_t hibernate_after_ms = 0;  // 0: never
   std::uint32_t blocking_threads = 64;
   OnFault on_fault = OnFault::panic_safe;
@@ -65,6 +66,7 @@ struct PluginDefaults {
   std::uint32_t max_restarts = 5;  // 0: the first failure quarantines
   std::uint32_t window_s = 60;
   Backoff backoff;
+  std::uint64_t mailbox_limit = 0;  // messages; 0: none
   bool operator==(const PluginDefaults&) const = default;
 };
 
@@ -76,6 +78,7 @@ struct PluginOverride {
   std::optional<std::uint32_t> max_restarts;
   std::optional<std::uint32_t> window_s;
   std::optional<Backoff> backoff;
+  std::optional<std::uint64_t> mailbox_limit;
   std::string config = "{}";  // compact JSON text of an object
   bool operator==(const PluginOverride&) const = default;
 };
@@ -87,6 +90,7 @@ struct PluginPolicy {
   std::uint32_t max_restarts = 5;
   std::uint32_t window_s = 60;
   Backoff backoff;
+  std::uint64_t mailbox_limit = 0;
   std::string config = "{}";
   bool operator==(const PluginPolicy&) const = default;
 };

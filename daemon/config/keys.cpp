@@ -14,6 +14,7 @@ using namespace access;
 constexpr auto kLive = Applies::live;
 constexpr auto kRestart = Applies::restart;
 constexpr std::uint64_t kHourMs = 3'600'000, kDayMs = 24 * kHourMs;
+constexpr std::uint64_t kManyMessages = 1'000'000'000'000;
 constexpr std::string_view kAsDefaults = "as in `plugins.defaults`";
 
 template <auto Field>
@@ -60,12 +61,16 @@ const std::vector<Key>& table() {
        "says "
        "so and uses epoll.",
        "\"io_uring\"", "", get_runtime<&R::io_backend>, set_runtime<&R::io_backend>},
-      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kRestart,
+      {"/runtime/async_preempt_ms", Integer{0, 10'000}, kLive,
        "How long an actor may loop without allocating before a signal preempts it. 0: off.", "10",
        "", get_runtime<&R::async_preempt_ms>, set_runtime<&R::async_preempt_ms>},
       {"/runtime/hibernate_after_ms", Integer{0, kDayMs}, kRestart,
        "How long an actor is parked before its stack is packed away. 0: never.", "60000", "",
        get_runtime<&R::hibernate_after_ms>, set_runtime<&R::hibernate_after_ms>},
+      {"/runtime/mailbox_warn", Integer{0, kManyMessages}, kLive,
+       "A mailbox of so many messages is logged, and again at each doubling. The daemon looks once "
+       "per 512 messages. 0: never.",
+       "1000000", "", get_runtime<&R::mailbox_warn>, set_runtime<&R::mailbox_warn>},
       {"/runtime/blocking_threads", Integer{1, 4'096}, kRestart,
        "The most threads that `block_on_io` may use at once.", "64", "",
        get_runtime<&R::blocking_threads>, set_runtime<&R::blocking_threads>},
@@ -111,6 +116,12 @@ const std::vector<Key>& table() {
       {"/plugins/defaults/backoff_ms", BackoffRange{kHourMs}, kLive,
        "The wait before a restart: the first, and the longest that it grows to.", "[100, 30000]",
        "", get_default<&PluginDefaults::backoff>, set_default<&PluginDefaults::backoff>},
+      {"/plugins/defaults/mailbox_limit", Integer{0, kManyMessages}, kLive,
+       "A mailbox of the plugin's actors that holds so many messages refuses more: `send` fails. "
+       "Less than 1024 counts as 1024; several senders at once may exceed it by some thousands. "
+       "0: no limit. Channels of supervision signals have none.",
+       "1000000", "", get_default<&PluginDefaults::mailbox_limit>,
+       set_default<&PluginDefaults::mailbox_limit>},
 
       {"/plugins/overrides/*/enabled", Boolean{}, kLive, "Whether the plugin runs.", "false", "",
        &get_override<&PluginOverride::enabled>, &set_override<&PluginOverride::enabled>},
@@ -127,6 +138,10 @@ const std::vector<Key>& table() {
       {"/plugins/overrides/*/backoff_ms", BackoffRange{kHourMs}, kLive,
        "As in `plugins.defaults`, for this plugin.", "[10, 1000]", kAsDefaults,
        &get_override<&PluginOverride::backoff>, &set_override<&PluginOverride::backoff>},
+      {"/plugins/overrides/*/mailbox_limit", Integer{0, kManyMessages}, kLive,
+       "As in `plugins.defaults`, for this plugin.", "100000", kAsDefaults,
+       &get_override<&PluginOverride::mailbox_limit>,
+       &set_override<&PluginOverride::mailbox_limit>},
       {"/plugins/overrides/*/config", AnyObject{}, kLive,
        "The plugin's own configuration; it reads this as `ctx.config()`. The daemon checks only "
        "that it is an object.",

@@ -8,7 +8,8 @@ void to_json(nlohmann::json& j, const PolicySnapshot& policy) {
   j = {{"restart", policy.restart},
        {"max_restarts", policy.max_restarts},
        {"window_s", policy.window_s},
-       {"backoff_ms", {policy.backoff_min_ms, policy.backoff_max_ms}}};
+       {"backoff_ms", {policy.backoff_min_ms, policy.backoff_max_ms}},
+       {"mailbox_limit", policy.mailbox_limit}};
 }
 
 void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
@@ -27,6 +28,10 @@ void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
        {"generation", plugin.generation},
        {"resident_images", plugin.resident_images},
        {"actors", plugin.actors},
+       {"preempted_alloc", plugin.preempted_alloc},
+       {"preempted_async", plugin.preempted_async},
+       {"mailbox_depth_max", plugin.mailbox_depth_max},
+       {"mailbox_refused", plugin.mailbox_refused},
        {"policy", plugin.policy}};
 }
 

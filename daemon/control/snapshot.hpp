@@ -19,6 +19,7 @@ struct PolicySnapshot {
   std::uint32_t window_s = 0;
   std::uint32_t backoff_min_ms = 0;
   std::uint32_t backoff_max_ms = 0;
+  std::uint64_t mailbox_limit = 0;  // messages; 0 for none
 };
 
 struct PluginSnapshot {
@@ -37,6 +38,9 @@ struct PluginSnapshot {
   std::uint64_t generation = 0;       // of the image: 1 for the first
   std::uint64_t resident_images = 0;  // older images that are still mapped
   std::uint64_t actors = 0;           // live actors of the plugin
+  std::uint64_t preempted_alloc = 0, preempted_async = 0;  // as of a worker, since it was found
+  std::uint64_t mailbox_depth_max = 0;  // messages in the fullest, of those that were 512 behind
+  std::uint64_t mailbox_refused = 0;    // messages that met the limit, since it was found
   bool only_file = false;  // a refused file that belongs to no plugin: its name need not be unique
   PolicySnapshot policy;
 };

@@ -143,6 +143,14 @@ std::string render_policy(const json& policy) {
          " restarts in " + count_of(policy, "window_s") + " s" + range;
 }
 
+std::string render_mailboxes(const json& p) {
+  const std::int64_t limit = number_of(at(p, "policy"), "mailbox_limit");
+  const std::int64_t refused = number_of(p, "mailbox_refused");
+  return "the fullest has " + count_of(p, "mailbox_depth_max") + " messages, " +
+         (limit ? "limit " + std::to_string(limit) : "no limit") +
+         (refused ? ", " + std::to_string(refused) + " refused" : "");
+}
+
 std::string indent_lines(const std::string& text) {
   std::string out;
   std::size_t start = 0;
@@ -163,6 +171,9 @@ std::string render_plugin(const json& p, std::int64_t now_ms) {
       {"state", text_of(p, "state") + " for " + ago(number_of(p, "since_ms"), now_ms)},
       {"pid", text_of(p, "pid")},
       {"actors", count_of(p, "actors")},
+      {"preempted", count_of(p, "preempted_alloc") + " times at allocations, " +
+                        count_of(p, "preempted_async") + " by signal"},
+      {"mailboxes", render_mailboxes(p)},
       {"restarts",
        count_of(p, "restarts") + " (" + count_of(p, "restarts_in_window") + " in the window)"},
       {"policy", render_policy(at(p, "policy"))},

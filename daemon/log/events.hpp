@@ -49,6 +49,8 @@ inline constexpr std::string_view kNoExtraWorker =
     "runtime.no_extra_worker";  // so many threads are blocked that no more are made
 inline constexpr std::string_view kBlockedUnseen =
     "runtime.blocked_unseen";  // the kernel does not tell which threads are blocked
+inline constexpr std::string_view kMailboxGrew = "mailbox.grew";
+inline constexpr std::string_view kMailboxFull = "mailbox.full";  // its limit refused a message
 
 inline constexpr std::string_view kListenerRefused =
     "listener.refused";  // a socket of the service manager that no plugin can get

@@ -6,8 +6,10 @@
 #include <smarm/smarm.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <utility>
 
 namespace smarmd {
@@ -67,6 +69,25 @@ void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& work
   }
 }
 
+// The fullest mailbox of each account.
+std::map<std::uint64_t, std::uint64_t> fullest_mailboxes() {
+  std::vector<smarm_mailbox_info> all(smarm_mailbox_list(nullptr, 0));
+  all.resize(std::min(all.size(), smarm_mailbox_list(all.data(), all.size())));
+  std::map<std::uint64_t, std::uint64_t> fullest;
+  for (const smarm_mailbox_info& m : all)
+    fullest[m.account] = std::max(fullest[m.account], m.depth);
+  return fullest;
+}
+
+void add_account(PluginSnapshot& p, std::uint64_t account) {
+  smarm_account_stats stats{};
+  stats.struct_size = sizeof stats;
+  if (smarm_account_read(account, &stats)) return;  // it has never started
+  p.preempted_alloc = stats.preempted_alloc;
+  p.preempted_async = stats.preempted_async;
+  p.mailbox_refused = stats.mailbox_refused;
+}
+
 // Refused files that belong to no plugin are only counted: two of them may show the same name.
 void plugin_metrics(MetricsWriter& page, std::vector<PluginSnapshot> plugins) {
   const std::size_t files = std::erase_if(plugins, std::mem_fn(&PluginSnapshot::only_file));
@@ -75,6 +96,19 @@ void plugin_metrics(MetricsWriter& page, std::vector<PluginSnapshot> plugins) {
   page.sample(files);
   page.family("smarm_actors", MetricType::gauge, "Live actors of a plugin.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.actors);
+  page.family("smarm_preemptions_total", MetricType::counter,
+              "Implicit yields of a plugin's actors: at an allocation, another tick or a taken OS "
+              "lock (allocator), or by signal.");
+  for (const PluginSnapshot& p : plugins) {
+    page.sample({{"plugin", p.name}, {"kind", "allocator"}}, p.preempted_alloc);
+    page.sample({{"plugin", p.name}, {"kind", "signal"}}, p.preempted_async);
+  }
+  page.family("smarm_mailbox_depth_max", MetricType::gauge,
+              "Messages in the plugin's fullest mailbox; 0 while none was ever 512 behind.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.mailbox_depth_max);
+  page.family("smarm_mailbox_refused_total", MetricType::counter,
+              "Messages that mailbox_limit refused.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.mailbox_refused);
   page.family("smarm_plugin_state", MetricType::gauge, "1 for the state that the plugin is in.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}, {"state", p.state}}, 1);
   page.family("smarm_plugin_restarts_total", MetricType::counter,
@@ -123,8 +157,14 @@ DaemonSnapshot DaemonBackend::snapshot() const {
   s.last_reload_ms = state.last_reload_ms;
   s.last_reload_error = state.last_reload_error;
   for (const smarm::WorkerStats& w : stats.workers) s.workers.push_back(to_snapshot(w));
+  const std::map<std::uint64_t, std::uint64_t> fullest = fullest_mailboxes();
   for (PluginView& view : board_.plugins()) {
     if (view.group != 0) view.snapshot.actors = smarm_group_count(view.group);
+    if (view.account != 0) {
+      add_account(view.snapshot, view.account);
+      if (const auto it = fullest.find(view.account); it != fullest.end())
+        view.snapshot.mailbox_depth_max = it->second;
+    }
     s.plugins.push_back(std::move(view.snapshot));
   }
   return s;

@@ -81,6 +81,7 @@ void PluginSupervisor::present(const FileNews& news) {
 void PluginSupervisor::adopt(const std::filesystem::path& path, FileEntry& entry, PluginRecord& r) {
   if (r.name.empty()) {
     r.name = entry.info->name;
+    r.account = ++last_account_;
     r.since_ms = effects_.unix_ms();
   }
   r.file = path;

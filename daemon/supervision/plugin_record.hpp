@@ -102,6 +102,7 @@ struct PluginRecord {
 
   smarm::Pid root, last_root;
   std::uint64_t group = 0;        // of the life; 0 for none
+  std::uint64_t account = 0;      // of all its lives, in the runtime
   std::uint64_t start_order = 0;  // counts the starts of all plugins
   SteadyTime born{};
   Cause cause = Cause::first;

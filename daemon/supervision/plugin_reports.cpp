@@ -238,8 +238,12 @@ PluginSnapshot snapshot_of(const PluginRecord& r, std::uint64_t actors) {
   s.generation = r.current ? r.current->file.generation : 0;
   s.resident_images = r.resident;
   s.actors = actors;
-  s.policy = {std::string(name_of(r.policy.restart)), r.policy.max_restarts, r.policy.window_s,
-              r.policy.backoff.min_ms, r.policy.backoff.max_ms};
+  s.policy = {std::string(name_of(r.policy.restart)),
+              r.policy.max_restarts,
+              r.policy.window_s,
+              r.policy.backoff.min_ms,
+              r.policy.backoff.max_ms,
+              r.policy.mailbox_limit};
   return s;
 }
 

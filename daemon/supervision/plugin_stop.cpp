@@ -146,7 +146,9 @@ void PluginSupervisor::take_down(PluginRecord& r, Next next, std::string_view wh
 bool PluginSupervisor::drop_removed() {
   std::vector<std::string> names;
   for (const auto& [name, r] : plugins_) {
-    if (r.state() == removed) names.push_back(name);
+    if (r.state() != removed) continue;
+    names.push_back(name);
+    effects_.close_account(r.account);
   }
   for (const std::string& name : names) {
     plugins_.erase(name);

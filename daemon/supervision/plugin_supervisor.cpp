@@ -75,8 +75,12 @@ void PluginSupervisor::start(PluginRecord& r, Cause cause) {
   r.group = ++last_group_;
   r.start_order = ++last_start_;
   r.born = effects_.now();
-  const auto pid = effects_.start(
-      {.plugin = r.name, .image = r.current, .group = r.group, .config = r.policy.config});
+  const auto pid = effects_.start({.plugin = r.name,
+                                   .image = r.current,
+                                   .group = r.group,
+                                   .account = r.account,
+                                   .config = r.policy.config,
+                                   .mailbox_limit = r.policy.mailbox_limit});
   if (!pid) {
     ended(r, {.kind = EndKind::panic,
               .pid = {},
@@ -238,6 +242,8 @@ void PluginSupervisor::apply(Config config) {
   for (auto& [name, r] : plugins_) {
     const PluginPolicy before = std::exchange(r.policy, config_.policy_for(name, r.info.restart));
     const PluginState state = r.state();
+    if (r.group != 0 && r.policy.mailbox_limit != before.mailbox_limit)
+      effects_.limit_mailboxes(r.account, r.policy.mailbox_limit);
     const bool leaving = state == stopping && r.stop.next == Next::disable;
     if (!r.policy.enabled) {
       if (state != disabled && !(state == stopping && r.stop.next == Next::remove))
@@ -308,9 +314,9 @@ bool PluginSupervisor::settled() const {
 
 std::vector<PluginView> PluginSupervisor::views() const {
   std::vector<PluginView> all;
-  for (const auto& [name, r] : plugins_) all.push_back({snapshot_of(r, 0), r.group});
+  for (const auto& [name, r] : plugins_) all.push_back({snapshot_of(r, 0), r.group, r.account});
   for (const auto& [file, entry] : files_) {
-    if (entry.plugin.empty()) all.push_back({snapshot_of(file, entry), 0});
+    if (entry.plugin.empty()) all.push_back({snapshot_of(file, entry), 0, 0});
   }
   return all;
 }

@@ -49,7 +49,8 @@ inline constexpr Milliseconds kOrderPatience{300};
 
 struct PluginView {
   PluginSnapshot snapshot;
-  std::uint64_t group = 0;  // of the running life; 0 for none
+  std::uint64_t group = 0;    // of the running life; 0 for none
+  std::uint64_t account = 0;  // of all its lives; 0 for a file that is no plugin
 };
 
 class PluginSupervisor {
@@ -144,7 +145,7 @@ class PluginSupervisor {
   std::map<std::string, PluginRecord, std::less<>> plugins_;
   std::map<std::filesystem::path, FileEntry> files_;
   std::unordered_map<smarm::Pid, std::string> roots_;
-  std::uint64_t last_group_ = 0, last_ticket_ = 0, last_start_ = 0;
+  std::uint64_t last_group_ = 0, last_account_ = 0, last_ticket_ = 0, last_start_ = 0;
   std::optional<Shutdown> shutdown_;
 };
 

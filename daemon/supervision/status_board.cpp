@@ -2,6 +2,7 @@
 
 #include "daemon/supervision/quiet_lock.hpp"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -15,6 +16,13 @@ void StatusBoard::show_plugins(std::vector<PluginView> plugins) {
 std::vector<PluginView> StatusBoard::plugins() const {
   QuietLock lock(mutex_);
   return plugins_;
+}
+
+std::string StatusBoard::plugin_of(std::uint64_t account) const {
+  if (account == 0) return {};
+  QuietLock lock(mutex_);
+  const auto it = std::ranges::find(plugins_, account, &PluginView::account);
+  return it == plugins_.end() ? std::string() : it->snapshot.name;
 }
 
 void StatusBoard::show_state(BoardState state) {

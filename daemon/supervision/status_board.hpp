@@ -26,6 +26,8 @@ class StatusBoard {
  public:
   void show_plugins(std::vector<PluginView> plugins);
   std::vector<PluginView> plugins() const;
+  // The plugin that has this account; empty when there is none.
+  std::string plugin_of(std::uint64_t account) const;
   void show_state(BoardState state);
   BoardState state() const;
 

@@ -71,6 +71,8 @@ class SupervisorActor final : private SupervisorEffects {
   void kill(std::uint64_t group) override;
   std::size_t actors_of(std::uint64_t group) override;
   void forget(std::uint64_t group) override;
+  void limit_mailboxes(std::uint64_t account, std::uint64_t messages) override;
+  void close_account(std::uint64_t account) override;
   void log(Level level, std::string_view event, std::string text, Fields fields) override;
 
   void on(command::FilesChanged c);
@@ -94,6 +96,7 @@ class SupervisorActor final : private SupervisorEffects {
   void read_config();
   void refuse_config(const std::vector<ConfigError>& errors);
   void apply_config(const Config& next);
+  void tune_runtime(const RuntimeConfig& before);
   void finish_reload();
   void show_phase(std::string phase);
   void say_goodbye();

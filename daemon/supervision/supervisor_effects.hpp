@@ -51,7 +51,9 @@ struct RootOrder {
   std::string plugin;
   ImagePtr image;
   std::uint64_t group = 0;
+  std::uint64_t account = 0;  // the group's
   std::string config;
+  std::uint64_t mailbox_limit = 0;
 };
 
 class SupervisorEffects {
@@ -73,6 +75,10 @@ class SupervisorEffects {
   virtual void kill(std::uint64_t group) = 0;  // every actor of the group, the root among them
   virtual std::size_t actors_of(std::uint64_t group) = 0;
   virtual void forget(std::uint64_t group) = 0;  // the group is empty: what its life held may go
+
+  // Of the plugin's lives, this one included.
+  virtual void limit_mailboxes(std::uint64_t account, std::uint64_t messages) = 0;
+  virtual void close_account(std::uint64_t account) = 0;
 
   virtual void log(Level level, std::string_view event, std::string text, Fields fields) = 0;
 };

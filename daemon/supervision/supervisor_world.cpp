@@ -144,6 +144,8 @@ void SupervisorActor::on(command::Blocked c) {
 std::expected<smarm::Pid, std::string> SupervisorActor::start(const RootOrder& order) {
   auto life = std::make_shared<PluginContext>(order.plugin, order.config, order.group,
                                               parts_.logger, parts_.registry, parts_.listeners);
+  if (smarm_group_bind(order.group, order.account)) return std::unexpected(smarm_last_error());
+  limit_mailboxes(order.account, order.mailbox_limit);
   auto root = std::make_unique<Root>(life, order.image->code->main());
   smarm_spawn_options options{};
   options.struct_size = sizeof options;
@@ -175,17 +177,35 @@ std::size_t SupervisorActor::actors_of(std::uint64_t group) {
 void SupervisorActor::forget(std::uint64_t group) {
   contexts_.erase(group);
   parts_.registry.prune(group);
+  smarm_group_bind(group, 0);
+}
+
+void SupervisorActor::limit_mailboxes(std::uint64_t account, std::uint64_t messages) {
+  if (smarm_account_limit_mailboxes(account, messages))
+    log(Level::error, events::kWorkerStuck, std::string("mailbox_limit: ") + smarm_last_error(),
+        {{"reason", smarm_last_error()}});
+}
+
+void SupervisorActor::close_account(std::uint64_t account) { smarm_account_close(account); }
+
+void SupervisorActor::tune_runtime(const RuntimeConfig& before) {
+  const RuntimeConfig& now = config_.runtime;
+  smarm_mailbox_warn_at(now.mailbox_warn);
+  if (timeslice_cycles(now) != timeslice_cycles(before) ||
+      now.alloc_interval != before.alloc_interval)
+    smarm_runtime_tune(nullptr, now.alloc_interval, timeslice_cycles(now));
+  if (now.async_preempt_ms == before.async_preempt_ms) return;
+  const std::uint64_t quantum_ns = std::uint64_t{now.async_preempt_ms} * 1'000'000;
+  if (smarm_runtime_tune_async_preempt(nullptr, quantum_ns) == SMARM_OK) return;
+  const std::string reason = smarm_last_error();
+  log(Level::warn, events::kAsyncPreemptOff, "/runtime/async_preempt_ms: " + reason,
+      {{"reason", reason}});
 }
 
 void SupervisorActor::apply_config(const Config& next) {
   ReloadPlan plan = plan_reload(config_, next);
-  const bool slice_changed =
-      timeslice_cycles(plan.effective.runtime) != timeslice_cycles(config_.runtime) ||
-      plan.effective.runtime.alloc_interval != config_.runtime.alloc_interval;
-  config_ = plan.effective;
-  if (slice_changed)
-    smarm_runtime_tune(smarm_runtime_current(), config_.runtime.alloc_interval,
-                       timeslice_cycles(config_.runtime));
+  const RuntimeConfig before = std::exchange(config_, plan.effective).runtime;
+  tune_runtime(before);
   parts_.logger.set_level(config_.log.level);
   board_.log_level = name_of(config_.log.level);
   board_.last_reload_ms = unix_ms();

@@ -60,7 +60,9 @@ TEST_CASE("a key in the wrong object names the right one") {
        "plugins are named one level down: did you mean /plugins/overrides/echo?"},
       {R"({"plugins": {"overrides": {"echo": {"listen": 1}}}})", "/plugins/overrides/echo/listen",
        "unknown key",
-       "known here: enabled, restart, max_restarts, window_s, backoff_ms, config; keys of the "
+       "known here: enabled, restart, max_restarts, window_s, backoff_ms, mailbox_limit, config; "
+       "keys "
+       "of the "
        "plugin itself go into "
        "/plugins/overrides/echo/config"},
       {R"({"xyzzy": 1})", "/xyzzy", "unknown key",
@@ -69,7 +71,7 @@ TEST_CASE("a key in the wrong object names the right one") {
        "unknown key",
        "known here: threads, timeslice_cycles, timeslice_us, alloc_interval, stack_kib, "
        "io_backend, async_preempt_ms, hibernate_after_ms, "
-       "blocking_threads, on_fault, shutdown_ms"},
+       "mailbox_warn, blocking_threads, on_fault, shutdown_ms"},
   });
 }
 

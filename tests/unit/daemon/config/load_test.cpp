@@ -25,13 +25,14 @@ TEST_CASE("the defaults are those of the design") {
   CHECK(c.runtime.io_backend == smarm::IoBackend::epoll);
   CHECK(c.runtime.async_preempt_ms == 10);
   CHECK(c.runtime.hibernate_after_ms == 0);
+  CHECK(c.runtime.mailbox_warn == 65'536);
   CHECK(c.runtime.blocking_threads == 64);
   CHECK(c.runtime.on_fault == OnFault::panic_safe);
   CHECK(c.runtime.shutdown_ms == 10'000);
   CHECK(c.plugins.directory == std::vector<std::filesystem::path>{"/usr/lib/smarmd/plugins"});
   CHECK(c.plugins.watch);
   CHECK(c.plugins.state_directory == "/var/lib/smarmd");
-  CHECK(c.plugins.defaults == PluginDefaults{RestartType::permanent, 5, 60, {100, 30'000}});
+  CHECK(c.plugins.defaults == PluginDefaults{RestartType::permanent, 5, 60, {100, 30'000}, 0});
   CHECK(c.plugins.overrides.empty());
   CHECK(c.log.level == smarm::LogLevel::info);
   CHECK(c.log.format == LogFormat::automatic);
@@ -43,10 +44,10 @@ TEST_CASE("every key arrives in its member") {
   const Config c = loaded(R"({
     "$schema": "./smarmd.schema.json",
     "runtime": { "threads": 3, "timeslice_cycles": 4000, "alloc_interval": 5, "stack_kib": 128, "io_backend": "io_uring", "async_preempt_ms": 6,
-                 "hibernate_after_ms": 7, "blocking_threads": 8, "on_fault": "abort", "shutdown_ms": 9 },
+                 "hibernate_after_ms": 7, "mailbox_warn": 20, "blocking_threads": 8, "on_fault": "abort", "shutdown_ms": 9 },
     "plugins": { "directory": ["/a", "b/c"], "watch": false, "state_directory": "/state",
-                 "defaults": { "restart": "temporary", "max_restarts": 10, "window_s": 11, "backoff_ms": [12, 13] },
-                 "overrides": { "echo": { "enabled": false, "restart": "transient", "max_restarts": 14, "window_s": 15, "backoff_ms": [16, 17],
+                 "defaults": { "restart": "temporary", "max_restarts": 10, "window_s": 11, "backoff_ms": [12, 13], "mailbox_limit": 21 },
+                 "overrides": { "echo": { "enabled": false, "restart": "transient", "max_restarts": 14, "window_s": 15, "backoff_ms": [16, 17], "mailbox_limit": 22,
                                           "config": { "b": [1, 2.5, "x"], "a": { } } } } },
     "log": { "level": "warn", "format": "journald" },
     "control": { "socket": "/run/s" },
@@ -60,15 +61,16 @@ TEST_CASE("every key arrives in its member") {
   expected.runtime.io_backend = smarm::IoBackend::io_uring;
   expected.runtime.async_preempt_ms = 6;
   expected.runtime.hibernate_after_ms = 7;
+  expected.runtime.mailbox_warn = 20;
   expected.runtime.blocking_threads = 8;
   expected.runtime.on_fault = OnFault::abort;
   expected.runtime.shutdown_ms = 9;
   expected.plugins.directory = {"/a", "b/c"};
   expected.plugins.watch = false;
   expected.plugins.state_directory = "/state";
-  expected.plugins.defaults = {RestartType::temporary, 10, 11, {12, 13}};
-  expected.plugins.overrides["echo"] = {false,           RestartType::transient,       14, 15,
-                                        Backoff{16, 17}, R"({"a":{},"b":[1,2.5,"x"]})"};
+  expected.plugins.defaults = {RestartType::temporary, 10, 11, {12, 13}, 21};
+  expected.plugins.overrides["echo"] = {
+      false, RestartType::transient, 14, 15, Backoff{16, 17}, 22, R"({"a":{},"b":[1,2.5,"x"]})"};
   expected.log = {smarm::LogLevel::warn, LogFormat::journald};
   expected.control.socket = "/run/s";
   expected.metrics.listen = "[::1]:0";

@@ -9,18 +9,19 @@ TEST_SUITE_BEGIN("config: policy");
 TEST_CASE("a plugin without an override is enabled and takes the defaults") {
   CHECK(Config{}.policy_for("any") == PluginPolicy{});
   const Config c = loaded(
-      R"({"plugins": {"defaults": {"restart": "temporary", "max_restarts": 1, "window_s": 2, "backoff_ms": [3, 4]}}})");
-  CHECK(c.policy_for("any") == PluginPolicy{true, RestartType::temporary, 1, 2, {3, 4}, "{}"});
+      R"({"plugins": {"defaults": {"restart": "temporary", "max_restarts": 1, "window_s": 2, "backoff_ms": [3, 4], "mailbox_limit": 5}}})");
+  CHECK(c.policy_for("any") == PluginPolicy{true, RestartType::temporary, 1, 2, {3, 4}, 5, "{}"});
 }
 
 TEST_CASE("an override replaces what it writes and nothing else") {
-  const Config c = loaded(R"({"plugins": {"defaults": {"max_restarts": 8},
-    "overrides": {"a": {"window_s": 9}, "b": {"enabled": false}, "c": {"config": {"k": 1}, "backoff_ms": [5, 5], "restart": "transient", "max_restarts": 0}}}})");
-  CHECK(c.policy_for("a") == PluginPolicy{true, RestartType::permanent, 8, 9, {100, 30'000}, "{}"});
+  const Config c = loaded(R"({"plugins": {"defaults": {"max_restarts": 8, "mailbox_limit": 6},
+    "overrides": {"a": {"window_s": 9, "mailbox_limit": 0}, "b": {"enabled": false}, "c": {"config": {"k": 1}, "backoff_ms": [5, 5], "restart": "transient", "max_restarts": 0}}}})");
+  CHECK(c.policy_for("a") ==
+        PluginPolicy{true, RestartType::permanent, 8, 9, {100, 30'000}, 0, "{}"});
   CHECK(c.policy_for("b") ==
-        PluginPolicy{false, RestartType::permanent, 8, 60, {100, 30'000}, "{}"});
+        PluginPolicy{false, RestartType::permanent, 8, 60, {100, 30'000}, 6, "{}"});
   CHECK(c.policy_for("c") ==
-        PluginPolicy{true, RestartType::transient, 0, 60, {5, 5}, R"({"k":1})"});
+        PluginPolicy{true, RestartType::transient, 0, 60, {5, 5}, 6, R"({"k":1})"});
   CHECK(c.policy_for("A").window_s == 60);
 }
 

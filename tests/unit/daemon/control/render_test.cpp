@@ -52,6 +52,19 @@ TEST_CASE("smarmctl output: plugins as a table") {
   CHECK(render_result("plugins", {{"plugins", json::array()}}, 0).find("no plugins") == 0);
 }
 
+TEST_CASE("smarmctl output: a plugin's preemptions and mailboxes") {
+  json plugin = {{"name", "p"},          {"preempted_alloc", 4},
+                 {"preempted_async", 5}, {"mailbox_depth_max", 6},
+                 {"mailbox_refused", 0}, {"policy", {{"mailbox_limit", 0}}}};
+  const std::string text = render_result("plugin", plugin, 0);
+  CHECK(text.find("preempted  4 times at allocations, 5 by signal\n") != text.npos);
+  CHECK(text.find("mailboxes  the fullest has 6 messages, no limit\n") != text.npos);
+  plugin["policy"]["mailbox_limit"] = 9;
+  plugin["mailbox_refused"] = 7;
+  CHECK(render_result("plugin", plugin, 0)
+            .find("mailboxes  the fullest has 6 messages, limit 9, 7 refused\n") != text.npos);
+}
+
 TEST_CASE("smarmctl output: status says how it is in its first line") {
   const json result = {
       {"version", "0.1.0"},

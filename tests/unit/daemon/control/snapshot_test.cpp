@@ -10,15 +10,33 @@ TEST_CASE("control snapshot: a plugin's document has every key, with plain types
   plugin.state = "running";
   plugin.pid = "3.1";
   plugin.restarts = 2;
-  plugin.policy = {"permanent", 5, 60, 100, 30'000};
+  plugin.policy = {"permanent", 5, 60, 100, 30'000, 9};
   const nlohmann::json j = plugin;
-  for (const char* key : {"name", "version", "description", "file", "state", "pid", "restarts",
-                          "restarts_in_window", "since_ms", "last_reason", "last_backtrace",
-                          "next_start_ms", "generation", "resident_images", "actors", "policy"}) {
+  for (const char* key : {"name",
+                          "version",
+                          "description",
+                          "file",
+                          "state",
+                          "pid",
+                          "restarts",
+                          "restarts_in_window",
+                          "since_ms",
+                          "last_reason",
+                          "last_backtrace",
+                          "next_start_ms",
+                          "generation",
+                          "resident_images",
+                          "actors",
+                          "preempted_alloc",
+                          "preempted_async",
+                          "mailbox_depth_max",
+                          "mailbox_refused",
+                          "policy"}) {
     CAPTURE(key);
     CHECK(j.contains(key));
   }
   CHECK(j["pid"] == "3.1");
+  CHECK(j["policy"]["mailbox_limit"] == 9);
   CHECK(j["policy"]["backoff_ms"] == nlohmann::json::parse("[100,30000]"));
 }
 

@@ -12,6 +12,10 @@ TEST_CASE("metrics page: refused files are counted and never double a plugin's s
   steady.name = "steady";
   steady.state = "running";
   steady.actors = 3;
+  steady.preempted_alloc = 4;
+  steady.preempted_async = 5;
+  steady.mailbox_depth_max = 6;
+  steady.mailbox_refused = 7;
   PluginSnapshot file;
   file.name = "steady";  // the stem of a file that was refused as a duplicate
   file.state = "refused";
@@ -23,5 +27,12 @@ TEST_CASE("metrics page: refused files are counted and never double a plugin's s
   REQUIRE(at != page.npos);
   CHECK(page.substr(at + sample.size(), 2) == "3\n");
   CHECK(page.find(sample, at + 1) == page.npos);
-  CHECK(page.find("smarm_refused_files 2\n") != page.npos);
+  for (const char* line : {"smarm_refused_files 2\n",
+                           "smarm_preemptions_total{plugin=\"steady\",kind=\"allocator\"} 4\n",
+                           "smarm_preemptions_total{plugin=\"steady\",kind=\"signal\"} 5\n",
+                           "smarm_mailbox_depth_max{plugin=\"steady\"} 6\n",
+                           "smarm_mailbox_refused_total{plugin=\"steady\"} 7\n"}) {
+    CAPTURE(std::string(line));
+    CHECK(page.find(line) != page.npos);
+  }
 }

@@ -57,6 +57,8 @@ class Effects : public SupervisorEffects {
     Root root{order.plugin, order.config, order.image->file.generation, smarm::Pid(++last_index, 1),
               false};
     roots[order.group] = root;
+    limits[order.account] = order.mailbox_limit;
+    accounts[order.group] = order.account;
     actors[order.group] += 1;
     return root.pid;
   }
@@ -72,6 +74,10 @@ class Effects : public SupervisorEffects {
     forgotten.push_back(group);
     roots.erase(group);
   }
+  void limit_mailboxes(std::uint64_t account, std::uint64_t messages) override {
+    limits[account] = messages;
+  }
+  void close_account(std::uint64_t account) override { closed_accounts.push_back(account); }
   void log(Level level, std::string_view event, std::string text, Fields fields) override {
     Line line{level, std::string(event), std::move(text), {}};
     for (const Field& f : fields) line.fields[f.key] = to_text(f.value);
@@ -85,6 +91,8 @@ class Effects : public SupervisorEffects {
   std::deque<LoadOrder> loads;
   std::vector<std::string> unloads, asked;
   std::vector<std::uint64_t> killed, forgotten;
+  std::vector<std::uint64_t> closed_accounts;
+  std::map<std::uint64_t, std::uint64_t> limits, accounts;  // by account; by group
   std::map<std::uint64_t, Root> roots;
   std::map<std::uint64_t, std::size_t> actors;
   std::vector<Line> lines;
@@ -142,8 +150,9 @@ class World {
   // The root actor of the plugin ends; nothing of its group is left but `leftovers`.
   void panic(const std::string& plugin, const std::string& reason = "boom",
              std::size_t leftovers = 0) {
-    end(plugin, leftovers,
-        [&](smarm::Pid pid) { return smarm::Panic{pid, reason, "std::runtime_error", {}}; });
+    end(plugin, leftovers, [&](smarm::Pid pid) {
+      return smarm::Panic{pid, reason, "std::runtime_error", {}};
+    });
   }
   void killed(const std::string& plugin) {
     end(plugin, 0, [](smarm::Pid pid) { return smarm::Panic{pid, "killed", "", {}}; });

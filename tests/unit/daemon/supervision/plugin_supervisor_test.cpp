@@ -430,6 +430,33 @@ TEST_CASE(
   CHECK(w.effects.unloads == std::vector<std::string>{"p.1"});
 }
 
+TEST_CASE("each plugin has an account for all its lives, with its mailbox limit, live") {
+  PluginOverride limited;
+  limited.mailbox_limit = 500;
+  World w(with_override("p", limited));
+  w.up({"p", "q"});
+  const std::uint64_t p = w.effects.accounts.at(w.group_of("p"));
+  const std::uint64_t q = w.effects.accounts.at(w.group_of("q"));
+  CHECK(p != 0);
+  CHECK(q != 0);
+  CHECK(p != q);
+  CHECK(w.effects.limits == std::map<std::uint64_t, std::uint64_t>{{p, 500}, {q, 0}});
+  CHECK(w.shown("p").policy.mailbox_limit == 500);
+  Config c;
+  c.plugins.defaults.mailbox_limit = 900;
+  w.supervisor.apply(c);
+  CHECK(w.effects.limits == std::map<std::uint64_t, std::uint64_t>{{p, 900}, {q, 900}});
+  const std::uint64_t first_group = w.group_of("p");
+  w.panic("p");
+  w.jump();
+  CHECK(w.group_of("p") != first_group);
+  CHECK(w.effects.accounts.at(w.group_of("p")) == p);
+  CHECK(w.effects.closed_accounts.empty());
+  w.supervisor.files_changed({World::gone("/p/p.so")});
+  w.exit("p");
+  CHECK(w.effects.closed_accounts == std::vector<std::uint64_t>{p});
+}
+
 TEST_CASE("a plugin that is enabled again while it still stops for that is loaded anew") {
   PluginOverride off;
   off.enabled = false;

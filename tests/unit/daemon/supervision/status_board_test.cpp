@@ -26,6 +26,20 @@ TEST_CASE("the status line counts the running ones first and the others by state
         "3 plugins running, 1 backing off, 1 quarantined, 1 refused");
 }
 
+TEST_CASE("the board finds a plugin by its account") {
+  StatusBoard board;
+  std::vector<PluginView> views(3);
+  views[0].snapshot.name = "a";
+  views[0].account = 7;
+  views[1].snapshot.name = "b";
+  views[1].account = 8;
+  views[2].snapshot.name = "a file";
+  board.show_plugins(views);
+  CHECK(board.plugin_of(8) == "b");
+  CHECK(board.plugin_of(9).empty());
+  CHECK(board.plugin_of(0).empty());
+}
+
 TEST_CASE("the board gives back what it was shown, and its heart beats") {
   StatusBoard board;
   CHECK(board.state().phase == "starting");
