@@ -114,8 +114,8 @@ struct smarm_channel {
   bool plain = false;  // unbounded and known to be shared: nothing above need be looked at
   smarm::Message* head = &stub;
   std::atomic<std::uint64_t> received{0};
-  // The actor that waited here last; before that the maker's group, shifted, with kOnlyGroup.
-  // relaxed: told to people, and says whose limit holds.
+  // The actor that waited here last, else the first that took a message; before that the maker's
+  // group, shifted, with kOnlyGroup. relaxed: told to people, and says whose limit holds.
   std::atomic<std::uintptr_t> receiver;
 
   void received_by(const smarm::Actor& a) {

@@ -29,6 +29,9 @@ inline void push(smarm_channel& c, Message* m) {
       m, std::memory_order_release);  // pairs with the acquire in take: publishes the payload
 }
 
+// The channel's first message is taken, by the worker's current actor.
+void note_first_receiver(const Worker* w, Message* embedded);
+
 // Frees the queue's stub (Vyukov's word for the node in front of the list), whose successor has
 // taken its place.
 inline void recycle(Worker* w, Message* stub) {
@@ -36,6 +39,8 @@ inline void recycle(Worker* w, Message* stub) {
     free_block_of(w, stub, stub->cls);
   } else if (stub->cls == Message::kLarge) {
     raw_block_free(stub);
+  } else {
+    note_first_receiver(w, stub);
   }
 }
 

@@ -18,6 +18,12 @@ Message* linked_next(const Message* head) {
   }
 }
 
+void note_first_receiver(const Worker* w, Message* embedded) {
+  auto* c = reinterpret_cast<smarm_channel*>(reinterpret_cast<char*>(embedded) -
+                                             offsetof(smarm_channel, stub));
+  if (w && w->current) c->received_by(*w->current);
+}
+
 int try_take(smarm_channel& c, void** payload) {
   Message* next = front(c);
   if (!next) {
@@ -131,10 +137,7 @@ namespace {
 int receive_message(smarm_channel& c, Actor& self, std::int64_t timeout_ns, void** payload) {
   Worker* w = current_worker();
   if (c.plain || !c.ownership.enter(w->exclusive, &c)) {
-    if (!c.plain) {
-      c.received_by(self);
-      c.plain = !c.places && c.ownership.is_shared();
-    }
+    if (!c.plain) c.plain = !c.places && c.ownership.is_shared();
     if (c.plain) [[likely]] {
       if (Message* next = c.head->next.load(std::memory_order_acquire)) {
         take(c, w, next, payload);

@@ -337,7 +337,7 @@ int smarm_channel_select(smarm_channel* const* receivers, size_t n, int64_t time
 /* ---- mailboxes that grow: unbounded channels whose receiver is far behind ---- */
 
 typedef struct smarm_mailbox_info {
-  smarm_pid receiver;      /* who waited there last; {0, 0}: nobody has yet */
+  smarm_pid receiver;      /* who waited there last, else took the first message; {0, 0}: nobody */
   smarm_pid sender;        /* of the message that led to a look; {0, 0}: no actor */
   uint64_t group, account; /* the receiver's, else of who made the channel */
   uint64_t sender_account;

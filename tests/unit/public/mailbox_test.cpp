@@ -197,6 +197,27 @@ TEST_SUITE("public mailbox") {
     });
   }
 
+  TEST_CASE("a receiver that never had to wait is known, too") {
+    run_at_each_worker_count([] {
+      auto [tx, rx] = smarm::channel<Payload>();
+      auto [started, when_started] = smarm::channel<int>();
+      CHECK(tx.send({}));
+      auto receiver = smarm::spawn({.name = "quick"}, [rx = std::move(rx), started]() mutable {
+        (void)rx.recv();
+        (void)started.send(1);
+        smarm::park_current();
+      });
+      (void)when_started.recv();
+      for (int i = 0; i < 2000; ++i) CHECK(tx.send({}));
+      const auto all = mailboxes();
+      REQUIRE(all.size() == 1);
+      CHECK(smarm::Pid(all[0].receiver) == receiver.pid());
+      CHECK(std::string(all[0].receiver_name) == "quick");
+      smarm::unpark(receiver.pid());
+      CHECK(receiver.join());
+    });
+  }
+
   TEST_CASE("nobody has waited there yet: the group is that of the maker") {
     run_at_each_worker_count([] {
       const Billed billed;
