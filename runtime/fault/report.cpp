@@ -231,7 +231,10 @@ void put_waiting() {
 bool begin_report() {
   static std::atomic<pid_t> reporter{0};
   pid_t nobody = 0;
-  if (reporter.compare_exchange_strong(nobody, ::gettid(), std::memory_order_relaxed)) return true;
+  if (reporter.compare_exchange_strong(nobody, ::gettid(), std::memory_order_relaxed)) {
+    process_reports.store(true, std::memory_order_relaxed);
+    return true;
+  }
   while (nobody != ::gettid()) ::pause();
   return false;
 }

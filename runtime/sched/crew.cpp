@@ -42,11 +42,13 @@ Worker& RuntimeCore::add_extra() {
   return added;
 }
 
-void RuntimeCore::go_on_duty(Worker& w) {
+bool RuntimeCore::go_on_duty(Worker& w) {
   const std::lock_guard guard(idle_lock_);
+  if (!short_handed()) return false;  // no more
   if (config_.workers == 1) solo_.store(false, std::memory_order_relaxed);
   w.duty.store(Worker::Duty::on, std::memory_order_relaxed);
   crew_.fetch_add(1, std::memory_order_seq_cst);
+  return true;
 }
 
 // Gives away what it has queued; what it has preempted stays. On w, in a section, between two
@@ -81,6 +83,7 @@ bool RuntimeCore::go_off_duty(Worker& w) {
   }
   w.deputy = false;
   w.quiet_naps = 0;
+  if (!w.wheel.empty()) poller_->kick();  // its sleep may be longer than a timer that stays here
   wake_one();  // it may have been the last that was not idle: somebody has to judge quiescence
   return true;
 }

@@ -43,7 +43,6 @@ bool ExtraWorkers::take_spare(Post& post) {
 }
 
 bool ExtraWorkers::start(Post& post) {
-  if (post.state.load(std::memory_order_relaxed) != kGone) return false;
   if (post.thread.joinable()) post.thread.join();
   post.state.store(kCalled, std::memory_order_relaxed);
   try {
@@ -60,16 +59,18 @@ bool ExtraWorkers::call() {
     return std::find_if(posts_.begin(), posts_.end(), [&](auto& post) { return take(*post); });
   };
   auto post = found([&](Post& p) { return take_spare(p); });
-  if (post == posts_.end()) post = found([&](Post& p) { return start(p); });
+  if (post == posts_.end())
+    post = found([](Post& p) { return p.state.load(std::memory_order_relaxed) == kGone; });
   if (post == posts_.end()) {
     if (posts_.size() == kMost) return false;
     posts_.push_back(std::make_unique<Post>(runtime_.add_extra()));
     post = posts_.end() - 1;
-    if (!start(**post)) return false;
   }
-  runtime_.go_on_duty((*post)->worker);
-  (*post)->state.store(kOnDuty, std::memory_order_release);
-  futex_wake_one((*post)->state);
+  Post& called = **post;
+  if (called.state.load(std::memory_order_relaxed) == kGone && !start(called)) return false;
+  called.state.store(runtime_.go_on_duty(called.worker) ? kOnDuty : kSpare,
+                     std::memory_order_release);
+  futex_wake_one(called.state);
   return true;
 }
 

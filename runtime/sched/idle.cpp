@@ -121,7 +121,7 @@ Actor* RuntimeCore::find_work(Worker& w) {
       // seq_cst: who stores the mark sees this worker off the idle list, or this one sees the mark.
       if (watch_asleep_.load(std::memory_order_seq_cst)) rouse_watch();
       monitor_.rouse();
-      if (last && !solo() && w.ready.ring_size() + w.fresh.size() >= 2)
+      if (last && !w.solo && w.ready.ring_size() + w.fresh.size() >= 2)
         share(w);  // there is more where that came from
       return a;
     }
@@ -133,14 +133,14 @@ Actor* RuntimeCore::find_work(Worker& w) {
 
 Actor* RuntimeCore::search(Worker& w) {
   const int rounds =
-      solo() || idle_count_.load(std::memory_order_relaxed) + 1 >= crew() ? 1 : kSearchRounds;
+      w.solo || idle_count_.load(std::memory_order_relaxed) + 1 >= crew() ? 1 : kSearchRounds;
   for (int i = 0; i < rounds; ++i) {
     if (i == 0) w.maintain();
     run_commands(w);
     if (w.has_local_work() || take_injected(w)) {
       if (Actor* a = w.pick()) return a;
     }
-    if (solo()) return nullptr;
+    if (w.solo) return nullptr;
     if (Actor* a = steal(w, false)) return a;
     for (int p = 0; p < 16; ++p) _mm_pause();
   }
@@ -259,7 +259,7 @@ bool RuntimeCore::idle(Worker& w) {
 
 // How long one that keeps the watch may sleep; kNever for the others.
 std::uint64_t RuntimeCore::watch_until(Worker& w, bool others_busy) {
-  if (solo() || (!w.in_poller && !w.deputy)) return kNever;
+  if (w.solo || (!w.in_poller && !w.deputy)) return kNever;
   // The deputy second: the holder of the poller comes back to it first.
   const std::uint64_t interval = w.deputy ? 2 * kWatchInterval : kWatchInterval;
   if (others_busy) {
@@ -287,7 +287,7 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
 
 // Another worker may be busy with one actor for long, or late to wake up.
 void RuntimeCore::fire_timers_of_others(Worker& w) {
-  if (solo()) return;
+  if (w.solo) return;
   const std::uint64_t now = clock_.now_ns();
   for (const auto& other : workers_) {
     if (other.get() != &w && !other->wheel.empty() && other->next_timer_ns() <= now)

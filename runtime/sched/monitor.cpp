@@ -3,7 +3,9 @@
 #include "runtime/base/clock.hpp"
 #include "runtime/base/futex.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/context/red_zone.hpp"
 #include "runtime/sched/blocked.hpp"
+#include "runtime/sched/running.hpp"
 #include "runtime/sched/runtime_core.hpp"
 
 #include <signal.h>
@@ -139,8 +141,10 @@ bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
   const Actor* const actor = w.current.peek();
   SleepingCall call;
   const auto still_asleep = [&] {
-    return sleeps_in_call(thread, call) && w.in_runtime.peek() == 0 && w.current.peek() == actor &&
-           activity_of(w) == watched.activity;
+    // A handler on a stack of its own may have interrupted anything.
+    return sleeps_in_call(thread, call) && stack_at(reinterpret_cast<void*>(call.sp)) &&
+           !process_reports.load(std::memory_order_relaxed) && w.in_runtime.peek() == 0 &&
+           w.current.peek() == actor && activity_of(w) == watched.activity;
   };
   if (!actor || !still_asleep() || !runtime_.go_blocked(w)) return false;
   w.prepare_to_lend();
@@ -157,6 +161,8 @@ bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
   w.open();
   watched.awake = false;
   w.counters.blocked.add();
+  if (runtime_.short_handed()) call_extras();
+  runtime_.wake_one();  // one that is idle already may be enough, and sleep for long
   report(w, watched, call, now_ns);
   return true;
 }

@@ -3,6 +3,7 @@
 namespace smarm {
 
 constinit std::array<std::atomic<RuntimeCore*>, kRuntimesListed> running_runtimes{};
+constinit std::atomic<bool> process_reports{false};
 
 bool any_runtime_runs() {
   for (const auto& place : running_runtimes) {

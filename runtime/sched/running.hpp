@@ -16,6 +16,10 @@ extern constinit std::array<std::atomic<RuntimeCore*>, kRuntimesListed> running_
 
 bool any_runtime_runs();
 
+// The report at the end of the process is being written: workers that wait for it are not taken for
+// blocked ones. relaxed: a hint, which lasts.
+extern constinit std::atomic<bool> process_reports;
+
 // Lists one from construction to destruction.
 class RunningRuntime {
  public:

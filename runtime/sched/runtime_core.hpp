@@ -87,7 +87,7 @@ class RuntimeCore {
   bool go_blocked(Worker& w);  // false: it is not on duty
   void come_back(Worker& w);
   Worker& add_extra();
-  void go_on_duty(Worker& w);
+  bool go_on_duty(Worker& w);  // false: no longer needed
   ExtraWorkers& extras() { return extras_; }
 
   // ---- any thread ----

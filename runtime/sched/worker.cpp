@@ -60,6 +60,8 @@ void Worker::lend() {
   if (!solo.peek()) return;
   fresh.lend();
   exclusive.poke(nullptr);
+  // Again: a pick that had begun before the detour may have taken the mark away.
+  irregular.poke(true);
   solo.poke(false);
 }
 

@@ -47,6 +47,12 @@ namespace {
   return SMARM_OK;
 }
 
+// By a thread that is no worker.
+[[gnu::noinline]] int send_from_outside(smarm_channel& c, void* payload) {
+  must_have_runtime();
+  return send_slowly(c, payload);
+}
+
 inline void prefetch_to_wake(const Actor& a) {
   __builtin_prefetch(&a.word, 1);
   __builtin_prefetch(&a.runtime);
@@ -54,7 +60,7 @@ inline void prefetch_to_wake(const Actor& a) {
 
 [[gnu::noinline]] int wake_receiver(smarm_channel& c, Worker* w, std::uint64_t waiter) {
   const Ticket ticket = Ticket::unpack(waiter);
-  if (w && &w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
+  if (&w->runtime == ticket.actor().runtime.load(std::memory_order_relaxed)) [[likely]] {
     // Used up: out of the way of the senders to come. By exchange, for the receiver may be waiting
     // anew, with another number.
     if (!w->wake(ticket) && !ticket.valid_in(ticket.actor().word.load(std::memory_order_relaxed)))
@@ -69,12 +75,9 @@ inline void prefetch_to_wake(const Actor& a) {
 
 int send_message(smarm_channel& c, void* payload) {
   Worker* w = current_worker();
-  Exclusive* mine = nullptr;
-  if (w) [[likely]] {
-    mine = w->exclusive.get();
-  } else {
-    must_have_runtime();
-  }
+  if (!w) [[unlikely]]
+    return send_from_outside(c, payload);
+  Exclusive* const mine = w->exclusive;
   if (!c.ownership.enter(mine, &c)) {
     if (!c.ownership.is_shared() || c.places || c.obstacles.load(std::memory_order_acquire))
         [[unlikely]]
