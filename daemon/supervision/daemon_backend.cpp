@@ -39,7 +39,7 @@ WorkerSnapshot to_snapshot(const smarm::WorkerStats& w) {
 }
 
 void worker_metrics(MetricsWriter& page, const std::vector<WorkerSnapshot>& workers) {
-  const auto each = [&](MetricName name, const char* help, std::uint64_t WorkerSnapshot::*field) {
+  const auto each = [&](MetricName name, const char* help, std::uint64_t WorkerSnapshot::* field) {
     page.family(name, MetricType::counter, help);
     for (std::size_t i = 0; i < workers.size(); ++i)
       page.sample({{"worker", std::to_string(i)}}, workers[i].*field);

@@ -21,9 +21,8 @@ namespace detail {
 inline constexpr unsigned short kBlockClassSize[kBlockClasses] = {40,  56,  72,  104,
                                                                   136, 200, 264, 520};
 // By (size + 7) / 16.
-inline constexpr unsigned char kBlockClassOf[] = {0, 0, 0, 1, 2, 3, 3, 4, 4, 5, 5,
-                                                  5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 7,
-                                                  7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
+inline constexpr unsigned char kBlockClassOf[] = {0, 0, 0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6,
+                                                  7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
 }  // namespace detail
 
 // The size class of a request of 1 to kLargestBlock bytes.

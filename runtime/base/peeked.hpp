@@ -36,9 +36,21 @@ class Peeked {
   void poke(T value) { __atomic_store_n(&value_, value, __ATOMIC_RELEASE); }
 #endif
   T get() const { return *this; }  // where no conversion is tried
-  T operator->() const requires std::is_pointer_v<T> { return *this; }
-  void operator++() requires std::is_integral_v<T> { *this = *this + 1; }
-  void operator--() requires std::is_integral_v<T> { *this = *this - 1; }
+  T operator->() const
+    requires std::is_pointer_v<T>
+  {
+    return *this;
+  }
+  void operator++()
+    requires std::is_integral_v<T>
+  {
+    *this = *this + 1;
+  }
+  void operator--()
+    requires std::is_integral_v<T>
+  {
+    *this = *this - 1;
+  }
 
  private:
 #if SMARM_TSAN

@@ -125,7 +125,7 @@ bool can_preempt_asynchronously() {
 
 void install_async_preemption() {
   static const bool done = [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_preempt;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     SMARM_ASSERT(::sigaction(SIGURG, &action, nullptr) == 0);

@@ -162,7 +162,7 @@ void end_process(const Met& m) {
   if (m.info.si_code > 0)
     report_fault(m.signal, m.info.si_addr, reinterpret_cast<const void*>(m.reg(REG_RIP)), &m.at);
   // What raised it is repeated when this handler returns; one that was sent is sent again.
-  struct sigaction by_default {};
+  struct sigaction by_default{};
   by_default.sa_handler = SIG_DFL;
   set_action(m.signal, &by_default, nullptr);
   if (m.info.si_code <= 0) ::raise(m.signal);
@@ -203,7 +203,7 @@ void install_fault_handlers() {
     learn_exit();
     learn_signals();
     if (!SMARM_ASAN) set_out_of_stack([] { raise_here(FaultCause::overflow, SIGSEGV, nullptr); });
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;  // a chained handler may fault or jump
     for (std::size_t i = 0; i < (SMARM_ASAN ? 1 : std::size(kSignals)); ++i) {

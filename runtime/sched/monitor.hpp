@@ -21,10 +21,10 @@
 // across such a sleep, for a call of user code is where it is. The worker itself pays nothing, and
 // does nothing when it comes back.
 //
-// When all workers have been idle for a second it sleeps without limit; the first one that goes back
-// to work, or a new quantum, rouses it. The idle protocol of
-// runtime_core.hpp, with `asleep_` for idle_count: one side stores it and then looks for busy
-// workers, the other leaves the idle list and then looks at it, all seq_cst.
+// When all workers have been idle for a second it sleeps without limit; the first one that goes
+// back to work, or a new quantum, rouses it. The idle protocol of runtime_core.hpp, with `asleep_`
+// for idle_count: one side stores it and then looks for busy workers, the other leaves the idle
+// list and then looks at it, all seq_cst.
 #pragma once
 
 #include <atomic>

@@ -31,9 +31,12 @@ constexpr int kExitNothingRan = 3;
 constexpr std::array<std::string_view, 14> kValueOptions = {
     "test-case", "tc",       "test-case-exclude", "tce",       "test-suite", "ts",  "source-file",
     "sf",        "order-by", "rand-seed",         "reporters", "subcase",    "out", "abort-after"};
-constexpr std::array<std::string_view, 12> kFlags = {
-    "count",    "list-test-cases", "ltc",       "list-test-suites", "success", "s",
-    "duration", "d",               "no-colors", "no-skip",          "ns",      "help"};
+constexpr std::array<std::string_view, 12> kFlags = {"count",     "list-test-cases",
+                                                     "ltc",       "list-test-suites",
+                                                     "success",   "s",
+                                                     "duration",  "d",
+                                                     "no-colors", "no-skip",
+                                                     "ns",        "help"};
 
 bool is_known(std::string_view argument) {
   for (std::string_view dash : {"--", "-"}) {

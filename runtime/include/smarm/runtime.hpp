@@ -73,7 +73,7 @@ class Runtime {
   // runnable and no timer, IO wait or blocking job is pending; actors then parked for ever are
   // unwound. What escapes f is rethrown here, after that. run inside run throws std::logic_error.
   template <class F>
-  requires std::invocable<std::decay_t<F>>
+    requires std::invocable<std::decay_t<F>>
   void run(F&& f) {
     if (smarm_runtime_current()) detail::throw_status(SMARM_E_NESTED, "run");
     void* closure = detail::make_closure(std::forward<F>(f));
@@ -99,8 +99,10 @@ inline Runtime init(const Config& config = Config{}) { return Runtime(config); }
 
 // One worker: the calling thread.
 template <class F>
-requires std::invocable<std::decay_t<F>>
-void run(F&& f) { init(Config::exact(1)).run(std::forward<F>(f)); }
+  requires std::invocable<std::decay_t<F>>
+void run(F&& f) {
+  init(Config::exact(1)).run(std::forward<F>(f));
+}
 
 // Of the caller's runtime. Throws std::logic_error outside an actor.
 inline Stats stats() {

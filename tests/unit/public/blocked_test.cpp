@@ -372,7 +372,8 @@ TEST_SUITE("public blocked") {
       CHECK(b.blocked_ns >= 5'000'000);
       const auto from = reinterpret_cast<std::uintptr_t>(&block_here);
       CHECK(std::ranges::any_of(heard.frames, [from](void* frame) {
-        return reinterpret_cast<std::uintptr_t>(frame) - from < 200;
+        return reinterpret_cast<std::uintptr_t>(frame) - from <
+               1024;  // with a sanitizer's checks it is large
       }));
     });
   }

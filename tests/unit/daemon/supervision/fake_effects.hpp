@@ -150,9 +150,8 @@ class World {
   // The root actor of the plugin ends; nothing of its group is left but `leftovers`.
   void panic(const std::string& plugin, const std::string& reason = "boom",
              std::size_t leftovers = 0) {
-    end(plugin, leftovers, [&](smarm::Pid pid) {
-      return smarm::Panic{pid, reason, "std::runtime_error", {}};
-    });
+    end(plugin, leftovers,
+        [&](smarm::Pid pid) { return smarm::Panic{pid, reason, "std::runtime_error", {}}; });
   }
   void killed(const std::string& plugin) {
     end(plugin, 0, [](smarm::Pid pid) { return smarm::Panic{pid, "killed", "", {}}; });
