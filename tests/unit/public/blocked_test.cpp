@@ -413,7 +413,7 @@ TEST_SUITE("public blocked") {
       });
       for (auto& blocker : blockers) CHECK(blocker.join());
       smarm::block_on_io([&] { releaser.join(); });
-      CHECK(smarm::stats().blocked_total >= 66);
+      CHECK(smarm::stats().blocked_total >= 65);  // one at work is one too few
       CHECK(yield_until_relieved());
     });
     CHECK(heard.count(SMARM_BLOCKED_NO_EXTRA) == 1);

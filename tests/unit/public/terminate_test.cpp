@@ -225,7 +225,9 @@ TEST_SUITE("public terminate") {
     });
   }
 
-  TEST_CASE("outside an actor the process ends as it would without a runtime") {
+  TEST_CASE("outside an actor the process ends as it would without a runtime" *
+            doctest::skip(kTsan) *
+            doctest::description("ThreadSanitizer allows no thread in a forked child")) {
     const int status = in_child_process([] {
       smarm::run([] {});
       std::fclose(stderr);
