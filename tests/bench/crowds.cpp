@@ -157,18 +157,11 @@ double cpu_ms() {
   return ms(usage.ru_utime) + ms(usage.ru_stime);
 }
 
-double page_faults() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_minflt);
-}
-
 Values sleepers(unsigned workers) {
   return in_runtime(workers, [] {
     const long n = million();
     Countdown asleep{smarm::self_pid(), n};
     const double cpu = cpu_ms();
-    const double faults = page_faults();
     const double each = per_op(static_cast<double>(n), [&] {
       for (long i = 0; i < n; ++i) {
         (void)smarm::spawn([&asleep, us = i * 7'919 % 1'000'001] {
@@ -178,16 +171,14 @@ Values sleepers(unsigned workers) {
       }
       smarm::park_current();
     });
-    return Values{each * static_cast<double>(n) / 1e6 - 1'000, cpu_ms() - cpu,
-                  page_faults() - faults};
+    return Values{each * static_cast<double>(n) / 1e6 - 1'000, cpu_ms() - cpu};
   });
 }
 const Register sleeping(
     {.name = "sleepers",
-     .figures = {{"_overshoot", "ms"}, {"_cpu", "ms"}, {"_pages", "faults"}},
+     .figures = {{"_overshoot", "ms"}, {"_cpu", "ms"}},
      .run = sleepers,
-     .what =
-         "1,000,000 actors sleep 0 to 1000 ms: time beyond 1000 ms, CPU time, pages touched first",
+     .what = "1,000,000 actors sleep 0 to 1000 ms: time beyond 1000 ms, CPU time",
      .peers = true,
      .fresh = true,
      .touch_mib = kCrowdMib});
