@@ -2,6 +2,7 @@
 
 #include "runtime/actor/exit_record.hpp"
 #include "runtime/base/last_error.hpp"
+#include "runtime/facade/fill_struct.hpp"
 #include "runtime/sched/accounts.hpp"
 #include "runtime/sched/actor_main.hpp"
 #include "runtime/sched/blocks.hpp"
@@ -63,14 +64,6 @@ std::size_t for_each_actor(F f) {
     n += f(*a, s);
   }
   return n;
-}
-
-// What the caller, compiled with another version perhaps, has room for.
-template <class T>
-void fill_struct(T& out, T all) {
-  const std::size_t room = std::min<std::size_t>(out.struct_size, sizeof(T));
-  all.struct_size = out.struct_size;
-  std::memcpy(static_cast<void*>(&out), &all, room);
 }
 
 const char* state_name(ActorState s) {

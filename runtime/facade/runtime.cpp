@@ -4,6 +4,7 @@
 #include "runtime/base/last_error.hpp"
 #include "runtime/context/frozen_stack.hpp"
 #include "runtime/context/stack_pool.hpp"
+#include "runtime/facade/fill_struct.hpp"
 #include "runtime/facade/usable_cpus.hpp"
 #include "runtime/fault/async_preempt.hpp"
 #include "runtime/fault/culprit.hpp"
@@ -159,7 +160,6 @@ uint64_t smarm_runtime_live(smarm_runtime* rt) {
 void smarm_runtime_crew(smarm_runtime* rt, smarm_crew_stats* out) {
   if (!rt) rt = caller_runtime();
   smarm_crew_stats s{};
-  s.struct_size = out->struct_size;
   if (rt) {
     s.workers = rt->config().workers;
     const std::uint32_t crew = rt->crew();
@@ -167,7 +167,7 @@ void smarm_runtime_crew(smarm_runtime* rt, smarm_crew_stats* out) {
     s.blocked = rt->blocked();
     for (const auto& w : rt->workers()) s.blocked_total += w->counters.blocked.get();
   }
-  std::memcpy(static_cast<void*>(out), &s, std::min<std::size_t>(out->struct_size, sizeof s));
+  fill_struct(*out, s);
 }
 
 smarm_runtime* smarm_runtime_current(void) { return caller_runtime(); }

@@ -103,7 +103,7 @@ void Monitor::run() {
     if (word == kRoused || !runtime_.all_idle()) busy_ns = now;
     for (std::size_t i = 0; i < runtime_.workers().size(); ++i)
       look(*runtime_.workers()[i], watched_[i], now, quantum);
-    if (runtime_.short_handed()) call_extras();
+    call_extras();
   }
 }
 
@@ -161,7 +161,7 @@ bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
   w.open();
   watched.awake = false;
   w.counters.blocked.add();
-  if (runtime_.short_handed()) call_extras();
+  call_extras();
   runtime_.wake_one();  // one that is idle already may be enough, and sleep for long
   report(w, watched, call, now_ns);
   return true;

@@ -1,11 +1,11 @@
 // The untyped channel: many senders, one receiver.
 //
-// A linked list of messages with a stub in front (Vyukov's intrusive MPSC queue): a sender swaps
-// itself in as the tail and then links its predecessor to it; the receiver follows the links. One
-// locked instruction per send, none per receive.
+// A linked list of messages with a sentinel in front (Vyukov's intrusive MPSC queue): a sender
+// swaps itself in as the tail and then links its predecessor to it; the receiver follows the links.
+// One locked instruction per send, none per receive.
 //
-// 1. head is the message whose payload was taken last (or the embedded stub): the receiver's alone.
-// tail is the message that was sent last.
+// 1. head is the message whose payload was taken last (or the embedded sentinel): the receiver's
+// alone. tail is the message that was sent last.
 // 2. head == tail means empty. head != tail with head->next null means that a sender is between its
 // two steps: the receiver waits for the link, a few instructions.
 // 3. A message is freed by the receiver when a later one is taken, never while a sender may still
@@ -42,7 +42,7 @@ struct Message {
   std::atomic<Message*> next{nullptr};
   std::uint8_t cls = kEmbedded;  // block class of the whole, or one of the next two
 
-  static constexpr std::uint8_t kEmbedded = 0xff;  // the channel's own stub
+  static constexpr std::uint8_t kEmbedded = 0xff;  // the channel's own sentinel
   static constexpr std::uint8_t kLarge = 0xfe;     // beyond the classes
 
   void* payload() { return this + 1; }
@@ -98,7 +98,7 @@ struct smarm_channel {
   static constexpr std::uintptr_t kOnlyGroup = 1;
 
   // The senders'.
-  std::atomic<smarm::Message*> tail{&stub};
+  std::atomic<smarm::Message*> tail{&sentinel};
   std::atomic<std::uint64_t> sent{0};
   std::atomic<std::uint64_t> waiter{0};  // the receiver's packed ticket, or 0
   // Seldom written.
@@ -109,10 +109,10 @@ struct smarm_channel {
   std::atomic<bool> exempt{false};  // a mailbox of signals: never full
   std::atomic<std::uint64_t> references{(std::uint64_t{1} << 32) | 2};
   const smarm_drop drop;
-  [[no_unique_address]] smarm::Message stub{};  // its tail has room for the next
+  [[no_unique_address]] smarm::Message sentinel{};  // its tail has room for the next
   // The receiver's.
   bool plain = false;  // unbounded and known to be shared: nothing above need be looked at
-  smarm::Message* head = &stub;
+  smarm::Message* head = &sentinel;
   std::atomic<std::uint64_t> received{0};
   // The actor that waited here last, else the first that took a message; before that the maker's
   // group, shifted, with kOnlyGroup. relaxed: told to people, and says whose limit holds.

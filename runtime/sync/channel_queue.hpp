@@ -32,15 +32,15 @@ inline void push(smarm_channel& c, Message* m) {
 // The channel's first message is taken, by the worker's current actor.
 void note_first_receiver(const Worker* w, Message* embedded);
 
-// Frees the queue's stub (Vyukov's word for the node in front of the list), whose successor has
+// Frees the queue's sentinel (the node in front of the list), whose successor has
 // taken its place.
-inline void recycle(Worker* w, Message* stub) {
-  if (stub->cls < kBlockClasses) [[likely]] {
-    free_block_of(w, stub, stub->cls);
-  } else if (stub->cls == Message::kLarge) {
-    raw_block_free(stub);
+inline void recycle(Worker* w, Message* sentinel) {
+  if (sentinel->cls < kBlockClasses) [[likely]] {
+    free_block_of(w, sentinel, sentinel->cls);
+  } else if (sentinel->cls == Message::kLarge) {
+    raw_block_free(sentinel);
   } else {
-    note_first_receiver(w, stub);
+    note_first_receiver(w, sentinel);
   }
 }
 
@@ -56,14 +56,14 @@ inline void wake_waiter(smarm_channel& c) {
 }
 
 // On the channel's own worker, inside: leaves with the message behind head. The old head is the
-// stub, whose payload was taken before.
+// sentinel, whose payload was taken before.
 [[gnu::always_inline]] inline int take_alone(smarm_channel& c, Worker& w, Message* next,
                                              void** payload) {
-  Message* stub = std::exchange(c.head, next);
+  Message* sentinel = std::exchange(c.head, next);
   c.received.store(c.received.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   Ownership::leave(w.own_exclusive);
   *payload = next->payload();
-  recycle(&w, stub);
+  recycle(&w, sentinel);
   return SMARM_OK;
 }
 
@@ -81,7 +81,7 @@ inline Message* front(const smarm_channel& c) {
 // Takes it; w is the calling thread's.
 [[gnu::always_inline]] inline void take(smarm_channel& c, Worker* w, Message* next,
                                         void** payload) {
-  Message* stub = std::exchange(c.head, next);
+  Message* sentinel = std::exchange(c.head, next);
   c.received.store(c.received.load(std::memory_order_relaxed) + 1,
                    std::memory_order_release);  // pairs with channel_length
   *payload = next->payload();
@@ -90,7 +90,7 @@ inline Message* front(const smarm_channel& c) {
     __builtin_prefetch(behind);
   if (!c.plain && c.places) [[unlikely]]
     give_place(*c.places);
-  recycle(w, stub);
+  recycle(w, sentinel);
 }
 
 // SMARM_OK, SMARM_E_EMPTY or SMARM_E_CLOSED.

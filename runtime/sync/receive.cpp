@@ -20,7 +20,7 @@ Message* linked_next(const Message* head) {
 
 void note_first_receiver(const Worker* w, Message* embedded) {
   auto* c = reinterpret_cast<smarm_channel*>(reinterpret_cast<char*>(embedded) -
-                                             offsetof(smarm_channel, stub));
+                                             offsetof(smarm_channel, sentinel));
   if (w && w->current) c->received_by(*w->current);
 }
 

@@ -3,8 +3,8 @@
 //
 // Time is cut into ticks of 2^kTickShift ns. Level l has 256 slots of 256^l ticks; a timer lies on
 // the level of the highest bit in which its tick differs from the wheel's present, and moves down
-// as that comes near. Each move meets a timer that no cache holds: with 64 slots there was one move
-// more, and a million sleepers took a tenth longer.
+// as that comes near. Each move meets a timer that no cache holds; 64 slots would take one move
+// more.
 //
 // Threads: none of its own. A worker's wheel is shared under the worker's timer lock; the caller
 // holds it for every call but Timer's accessors.

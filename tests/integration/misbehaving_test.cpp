@@ -235,7 +235,7 @@ TEST_SUITE("misbehaving") {
   }
 
   TEST_CASE("a blocking sleep on every worker") {
-    run_all<Noted>({{"blocks_workers", {"blocks its thread in clock_nanosleep"}}});
+    run_all<Noted>({{"blocks", {"blocks its thread in clock_nanosleep"}}});
   }
 
   ESCAPE_CASE("exit() is refused, and ends its caller") {
