@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Picks and runs the tests of one build directory, prints the log of what failed, and counts.
 
-    tests.py BUILD --label L --suites a,b [--filter WORDS] [--wrapper COMMAND] --counts FILE
+    tests.py BUILD --label L --suites a,b [--filter WORDS] [--wrapper COMMAND] --counts FILE --failures FILE
 
-Appends a line `passed failed skipped` to FILE. doctest programs count by case, those among them that say `SKIP: CASE: WHY` as skipped; every
-other test counts as one. WORDS select the tests whose name
+Appends a line `passed failed skipped` to the first FILE, and to the second what failed, in short: the end of a run of several suites says it
+again. doctest programs count by case, those among them that say `SKIP: CASE: WHY` as skipped; every other test counts as one. WORDS select the tests whose name
 contains them; when there is none, the doctest cases whose name does. Each is run by COMMAND, when there is one. Exits 0 when something ran and all of it passed, else 1.
 """
 
@@ -20,6 +20,8 @@ SUMMARY = re.compile(r"\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\
 SKIPPED_CASE = re.compile(r"^SKIP: .*", re.MULTILINE)
 DOCTEST_MARK = b"unskipped test cases passing the current filters"
 LOG_LINES = 80
+DIGEST_LINES = 30
+DOCTEST_RULE = re.compile(r"^={40,}$", re.MULTILINE)
 GOOD = {"OK", "EXPECTEDFAIL"}
 
 
@@ -87,6 +89,15 @@ def show_failure(label, entry):
             print("    | " + line)
 
 
+def digest(label, entry):
+    """What failed in one test, in a few lines: of a doctest program the cases that failed, of any other the end of what it said."""
+    output = (entry.get("stdout") or "") + (entry.get("stderr") or "")
+    cases = [part.strip("\n") for part in DOCTEST_RULE.split(output) if "ERROR:" in part or "[doctest]" not in part and "TEST CASE:" in part]
+    lines = [line for part in cases for line in part.splitlines()[:DIGEST_LINES]] or output.splitlines()[-DIGEST_LINES:]
+    head = f"---- {label}: {entry['name']}: {entry['result']} (exit {entry.get('returncode')}) ----"
+    return "\n".join([head, *("    | " + line for line in lines[: 3 * DIGEST_LINES])]) + "\n"
+
+
 def show_skip(label, entry):
     for reason in skipped_cases(entry) or ["SKIP: it does not say why"]:
         print(f"---- {label}: {entry['name']}: {reason} ----")
@@ -106,7 +117,7 @@ def run(build, names, extra, wrapper):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("build", type=pathlib.Path)
-    for option in ("--label", "--suites", "--counts"):
+    for option in ("--label", "--suites", "--counts", "--failures"):
         parser.add_argument(option, required=True)
     parser.add_argument("--filter", default="")
     parser.add_argument("--wrapper")
@@ -127,6 +138,8 @@ def main():
             totals = [a + b for a, b in zip(totals, counts)]
             if counts[1]:
                 show_failure(options.label, entry)
+                with open(options.failures, "a", encoding="utf-8") as out:
+                    out.write(digest(options.label, entry))
             if counts[2]:
                 show_skip(options.label, entry)
     elif options.filter:

@@ -41,6 +41,10 @@ class BlockCache {
   ~BlockCache();
 
   void* alloc(std::size_t cls) noexcept {  // nullptr when memory is out
+    void* block = take(cls);
+    return block ? block : refill(cls);
+  }
+  void* take(std::size_t cls) noexcept {  // nullptr when the cache has none
     Free*& list = lists_[cls].head;
     if (Free* block = list) [[likely]] {
       list = block->next;
@@ -49,7 +53,7 @@ class BlockCache {
       --lists_[cls].count;
       return block;
     }
-    return refill(cls);
+    return nullptr;
   }
   void free(void* memory, std::size_t cls) noexcept {
     List& list = lists_[cls];

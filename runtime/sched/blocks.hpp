@@ -23,6 +23,10 @@ inline void* alloc_block_of(Worker* w, std::size_t cls) noexcept {
     return w->blocks.alloc(cls);
   return raw_block_alloc(block_class_size(cls));
 }
+// nullptr when the worker's cache has none; the above may have.
+inline void* take_block_of(Worker* w, std::size_t cls) noexcept {
+  return kRecycleBlocks && w ? w->blocks.take(cls) : nullptr;
+}
 inline void free_block_of(Worker* w, void* block, std::size_t cls) noexcept {
   if (kRecycleBlocks && w) [[likely]]
     return w->blocks.free(block, cls);

@@ -45,6 +45,8 @@ struct Message {
   static constexpr std::uint8_t kEmbedded = 0xff;  // the channel's own sentinel
   static constexpr std::uint8_t kLarge = 0xfe;     // beyond the classes
 
+  Message() = default;
+  explicit Message(std::size_t c) : cls(static_cast<std::uint8_t>(c)) {}
   void* payload() { return this + 1; }
   static Message* of(void* payload) { return static_cast<Message*>(payload) - 1; }
 };

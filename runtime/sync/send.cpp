@@ -7,22 +7,27 @@
 
 namespace smarm {
 
-void* alloc_message(std::size_t size) {
+namespace {
+
+// Beyond the classes, not on a worker, or its cache has none.
+[[gnu::noinline]] void* alloc_message_slowly(std::size_t size) {
   const std::size_t whole = sizeof(Message) + size;
-  Message* m;
-  if (whole <= kLargestBlock) [[likely]] {
-    const std::size_t cls = block_class(whole);
-    void* memory = alloc_block_of(current_worker(), cls);
-    if (!memory) return nullptr;
-    m = new (memory) Message;
-    m->cls = static_cast<std::uint8_t>(cls);
-  } else {
-    void* memory = whole < size ? nullptr : raw_block_alloc(whole);
-    if (!memory) return nullptr;
-    m = new (memory) Message;
-    m->cls = Message::kLarge;
+  if (whole < size) return nullptr;
+  const std::size_t cls = whole <= kLargestBlock ? block_class(whole) : Message::kLarge;
+  void* memory =
+      cls < kBlockClasses ? alloc_block_of(current_worker(), cls) : raw_block_alloc(whole);
+  return memory ? (new (memory) Message(cls))->payload() : nullptr;
+}
+
+}  // namespace
+
+void* alloc_message(std::size_t size) {
+  if (sizeof(Message) + size <= kLargestBlock) [[likely]] {
+    const std::size_t cls = block_class(sizeof(Message) + size);
+    if (void* memory = take_block_of(current_worker(), cls)) [[likely]]
+      return (new (memory) Message(cls))->payload();
   }
-  return m->payload();
+  return alloc_message_slowly(size);
 }
 
 void free_message(void* payload) { recycle(current_worker(), Message::of(payload)); }

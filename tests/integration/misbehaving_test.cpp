@@ -3,8 +3,8 @@
 // than 50 ms, and the log must say what became of the plugin.
 //
 // This is the one test that asserts a time. It runs alone (tests/integration/meson.build), and
-// takes out the machine's own stalls: see open_loop.hpp. Under a sanitizer only errors and records
-// count.
+// takes out the machine's own stalls and what other processes took: see open_loop.hpp. Under a
+// sanitizer only errors and records count.
 #include "tests/integration/daemon_process.hpp"
 #include "tests/integration/open_loop.hpp"
 
@@ -95,7 +95,7 @@ class Page {
   template <class F>
   void beside_load(const char* name, F during) {
     CAPTURE(std::string(name));
-    OpenLoop load(port_);
+    OpenLoop load(port_, daemon.pid());
     const auto least = std::chrono::steady_clock::now() + kLeastLoad;
     daemon.install(name);
     during([least] { std::this_thread::sleep_until(least); });
@@ -103,7 +103,7 @@ class Page {
     std::cout << "  " << name << ": " << report.text() << std::endl;
     CHECK(report.error == "");
     CHECK(report.requests > 0);
-    if (kTimed) CHECK(report.late == 0);
+    if (kTimed && report.had_its_cpus()) CHECK(report.late == 0);
   }
 
   void remove(const char* name) {

@@ -16,6 +16,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -177,6 +179,20 @@ std::vector<double> sorted_ms(const std::vector<Sample>& samples) {
   return all;
 }
 
+// How long the threads that the process has now were runnable without a CPU; 0 where the kernel
+// does not say.
+std::chrono::nanoseconds cpu_wait(pid_t process) {
+  std::chrono::nanoseconds sum{};
+  std::error_code error;
+  const std::filesystem::path tasks = "/proc/" + std::to_string(process) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    std::ifstream in(task.path() / "schedstat");
+    std::int64_t ran = 0, waited = 0;
+    if (in >> ran >> waited) sum += std::chrono::nanoseconds(waited);
+  }
+  return sum;
+}
+
 bool is_over(const Sample& s, milliseconds limit) { return s.done - s.due > limit; }
 
 }  // namespace
@@ -188,6 +204,9 @@ struct OpenLoop::State {
   std::atomic<bool> over{false};
   std::string error;
   std::thread thread;
+  pid_t server = 0;
+  Time began = Clock::now();
+  std::chrono::nanoseconds waited_before{};
 
   void run() {
     ::setpriority(PRIO_PROCESS, 0, -5);  // of this thread; may be refused
@@ -236,8 +255,10 @@ struct OpenLoop::State {
   }
 };
 
-OpenLoop::OpenLoop(std::uint16_t port) : state_(std::make_unique<State>()) {
+OpenLoop::OpenLoop(std::uint16_t port, pid_t server) : state_(std::make_unique<State>()) {
   State& s = *state_;
+  s.server = server;
+  s.waited_before = cpu_wait(server);
   for (int i = 0; i < kConnections; ++i) {
     s.sockets.push_back(connect_to(port));
     s.streams.push_back({.fd = s.sockets.back().fd(), .next = {}, .samples = {}});
@@ -262,6 +283,9 @@ LoadReport OpenLoop::finish() {
   const std::vector<Sample> floor = s.answered(kConnections, s.streams.size());
   LoadReport report;
   report.error = s.error;
+  const auto waited = std::max<Clock::duration>(cpu_wait(s.server) - s.waited_before, {});
+  report.wait = std::chrono::duration<double>(waited) / (Clock::now() - s.began) /
+                static_cast<double>(s.floors.size());
   report.requests = replies.size();
   for (const Sample& reply : replies) {
     if (!is_over(reply, LoadReport::kLimit)) continue;
@@ -288,7 +312,7 @@ std::string LoadReport::text() const {
   out.precision(1);
   out << std::fixed << requests << " replies, ms: p50 " << p50_ms << ", p99 " << p99_ms
       << ", worst " << worst_ms << " (floor: p99 " << floor_p99_ms << ", worst " << floor_worst_ms
-      << "); late " << late << ", excused " << excused;
+      << "); late " << late << ", excused " << excused << "; without a CPU " << 100 * wait << " %";
   if (!error.empty()) out << "; ERROR: " << error;
   return out.str();
 }

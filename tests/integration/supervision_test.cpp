@@ -24,8 +24,8 @@ TEST_SUITE("supervision") {
     d.wait_log("plugin.started", {{"plugin", "steady"}});
     const auto took = std::chrono::steady_clock::now() - before;
     MESSAGE("started after " << std::chrono::duration_cast<milliseconds>(took).count() << " ms");
-    CHECK(took < 10s);  // a second on a machine that has nothing else to do
-    CHECK(d.plugin("steady").at("state") == "running");
+    CHECK(took < 10s);                         // a second on a machine that has nothing else to do
+    d.wait_plugin_state("steady", "running");  // shown at the end of the step that logs
     CHECK(d.stop() == 0);
   }
 
@@ -130,7 +130,7 @@ TEST_SUITE("supervision") {
     CHECK(replaced.at("pid_old") == old);
     CHECK(replaced.at("generation") == 2);
     d.wait_log("plugin.log", {{"message", "versioned runs, variant 2"}});
-    CHECK(d.plugin("versioned").at("version") == "2.0.0");
+    d.until([&] { return d.plugin("versioned").at("version") == "2.0.0"; }, "version 2.0.0");
     CHECK(d.plugin("steady").at("pid") == neighbour);
     // Identical bytes are not loaded again.
     d.install("versioned_2", "v.so");
@@ -175,7 +175,7 @@ TEST_SUITE("supervision") {
     d.remove("steady.so");
     d.wait_log("plugin.removed", {{"plugin", "steady"}});
     CHECK(d.logged("plugin.log", {{"message", "steady stops"}}).size() == 1);
-    CHECK(d.plugin("steady") == nullptr);
+    d.until([&] { return d.plugin("steady") == nullptr; }, "an end of steady in the list");
     CHECK(d.plugin("versioned").at("state") == "running");
     d.install("steady");
     d.wait_log("plugin.log", {{"message", "steady runs"}}, 2);
