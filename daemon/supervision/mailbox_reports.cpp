@@ -25,7 +25,7 @@ std::string size_text(std::uint64_t bytes) {
 
 // "of flood", when it is somebody else's.
 std::string sender_text(const smarm_mailbox_info& info, const std::string& plugin) {
-  const std::string actor = actor_text(smarm::Pid(info.sender), info.sender_name);
+  std::string actor = actor_text(smarm::Pid(info.sender), info.sender_name);
   if (actor.empty()) return "a timer or a thread that is no worker";
   if (info.sender_account == info.account) return actor;
   return actor + " of " + (plugin.empty() ? "smarmd" : plugin);

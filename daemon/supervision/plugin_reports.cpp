@@ -41,7 +41,7 @@ std::string count_text(const PluginRecord& r) {
 }
 
 std::string start_text(const PluginRecord& r) {
-  const std::string head = r.name + " " + r.info.version;
+  std::string head = r.name + " " + r.info.version;
   const std::string to = "pid " + r.root.to_string();
   const std::string from_to = "pid " + r.last_root.to_string() + " -> " + r.root.to_string();
   const std::string generation = "generation " + std::to_string(r.current->file.generation);

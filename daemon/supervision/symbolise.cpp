@@ -211,8 +211,8 @@ std::string build_in_memory(const dl_find_object& image) {
       const auto& head = *reinterpret_cast<const ElfW(Nhdr)*>(note);
       const char* name = note + sizeof head;
       const char* content = name + padded(head.n_namesz);
-      if (head.n_type == NT_GNU_BUILD_ID &&
-          std::string_view(name, head.n_namesz) == std::string_view("GNU", 4))
+      if (head.n_type == NT_GNU_BUILD_ID && std::string_view(name, head.n_namesz) ==
+                                                std::string_view(ELF_NOTE_GNU, sizeof ELF_NOTE_GNU))
         return {content, head.n_descsz};
       note = content + padded(head.n_descsz);
     }

@@ -16,7 +16,8 @@ namespace smarm {
 
 template <class T>
 class Peeked {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
+  static_assert(std::is_trivially_copyable_v<T> &&
+                sizeof(T) <= 8);  // NOLINT(bugprone-sizeof-expression): pointers are meant
 
  public:
   explicit Peeked(T value) : value_(value) {}

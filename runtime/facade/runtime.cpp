@@ -107,7 +107,7 @@ void smarm_config_init(smarm_config* c) {
   c->alloc_interval = 128;
   c->io_backend = SMARM_IO_EPOLL;
   c->timeslice_cycles = 300'000;
-  c->stack_size = 64 * 1024;
+  c->stack_size = std::uint64_t{64} * 1024;
   c->blocking_threads = 64;
 }
 

@@ -40,7 +40,10 @@ struct Child {
       if (!extra.contains(std::string(entry.substr(0, entry.find('=')))))
         environment.emplace_back(entry);
     }
-    for (const auto& [name, value] : extra) environment.push_back(name + "=" + value);
+    for (const auto& [name, value] : extra) {
+      environment.push_back(name);
+      environment.back().append("=").append(value);
+    }
     for (std::string& s : arguments) argv.push_back(s.data());
     for (std::string& s : environment) envp.push_back(s.data());
     argv.push_back(nullptr);

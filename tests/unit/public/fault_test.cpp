@@ -219,8 +219,8 @@ TEST_SUITE("public fault") {
   }
 
   FAULT_CASE("on a stack too small to be unwound the actor is abandoned") {
-    for (std::size_t kib : {16, 32}) {
-      run_with(two().stack_size(64 * 1024), [kib] {
+    for (std::size_t kib : {16u, 32u}) {
+      run_with(two().stack_size(std::size_t{64} * 1024), [kib] {
         smarm::SpawnOptions options;
         options.stack_size = kib * 1024;
         auto end = smarm::spawn(options, [] { deep(0); }).join();
@@ -316,6 +316,7 @@ TEST_SUITE("public fault") {
   PROCESS_CASE("a bus error under each policy") {
     const auto bus = [] {
       std::FILE* empty = std::tmpfile();
+      REQUIRE(empty);
       auto* p = static_cast<volatile char*>(
           ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, ::fileno(empty), 0));
       std::fclose(empty);

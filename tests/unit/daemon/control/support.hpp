@@ -67,7 +67,7 @@ class RawClient {
       const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (n > 0) {
         bytes.remove_prefix(static_cast<std::size_t>(n));
-      } else if (errno != EAGAIN || !wait(POLLOUT)) {
+      } else if (n == 0 || errno != EAGAIN || !wait(POLLOUT)) {
         return false;
       }
     }

@@ -171,7 +171,7 @@ TEST_CASE("logger: a flood of plugin lines leaves room for the daemon's own reco
 TEST_CASE("logger: the queue is bounded in bytes too") {
   Stream stream(4096);
   LoggerOptions options = stream.options(LogFormat::json);
-  options.capacity_bytes = 64 * 1024;
+  options.capacity_bytes = std::size_t{64} * 1024;
   Logger logger(options);
   for (int i = 0; i < 200; ++i) logger.log(Level::info, "test", std::string(8000, 'x'));
   CHECK(logger.stats().lost > 0);
