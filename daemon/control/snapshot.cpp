@@ -30,6 +30,7 @@ void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
        {"actors", plugin.actors},
        {"preempted_alloc", plugin.preempted_alloc},
        {"preempted_async", plugin.preempted_async},
+       {"blocked", plugin.blocked},
        {"mailbox_depth_max", plugin.mailbox_depth_max},
        {"mailbox_refused", plugin.mailbox_refused},
        {"policy", plugin.policy}};

@@ -39,6 +39,7 @@ struct PluginSnapshot {
   std::uint64_t resident_images = 0;  // older images that are still mapped
   std::uint64_t actors = 0;           // live actors of the plugin
   std::uint64_t preempted_alloc = 0, preempted_async = 0;  // as of a worker, since it was found
+  std::uint64_t blocked = 0;            // times that an actor held its thread, since it was found
   std::uint64_t mailbox_depth_max = 0;  // messages in the fullest, of those that were 512 behind
   std::uint64_t mailbox_refused = 0;    // messages that met the limit, since it was found
   bool only_file = false;  // a refused file that belongs to no plugin: its name need not be unique

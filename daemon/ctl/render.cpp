@@ -173,6 +173,7 @@ std::string render_plugin(const json& p, std::int64_t now_ms) {
       {"actors", count_of(p, "actors")},
       {"preempted", count_of(p, "preempted_alloc") + " times at allocations, " +
                         count_of(p, "preempted_async") + " by signal"},
+      {"blocked", count_of(p, "blocked") + " times a thread, in a system call"},
       {"mailboxes", render_mailboxes(p)},
       {"restarts",
        count_of(p, "restarts") + " (" + count_of(p, "restarts_in_window") + " in the window)"},

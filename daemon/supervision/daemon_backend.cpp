@@ -86,6 +86,7 @@ void add_account(PluginSnapshot& p, std::uint64_t account) {
   p.preempted_alloc = stats.preempted_alloc;
   p.preempted_async = stats.preempted_async;
   p.mailbox_refused = stats.mailbox_refused;
+  p.blocked = stats.blocked;
 }
 
 // Refused files that belong to no plugin are only counted: two of them may show the same name.
@@ -103,6 +104,9 @@ void plugin_metrics(MetricsWriter& page, std::vector<PluginSnapshot> plugins) {
     page.sample({{"plugin", p.name}, {"kind", "allocator"}}, p.preempted_alloc);
     page.sample({{"plugin", p.name}, {"kind", "signal"}}, p.preempted_async);
   }
+  page.family("smarm_blocked_total", MetricType::counter,
+              "Times that an actor of the plugin was found to block its thread in a system call.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.blocked);
   page.family("smarm_mailbox_depth_max", MetricType::gauge,
               "Messages in the plugin's fullest mailbox; 0 while none was ever 512 behind.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.mailbox_depth_max);

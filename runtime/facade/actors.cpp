@@ -282,7 +282,8 @@ int smarm_account_read(uint64_t account, smarm_account_stats* out) {
       *out, smarm_account_stats{sizeof *out, 0, a->preempted_alloc.load(std::memory_order_relaxed),
                                 a->preempted_async.load(std::memory_order_relaxed),
                                 a->mailbox_limit.load(std::memory_order_relaxed),
-                                a->mailbox_refused.load(std::memory_order_relaxed)});
+                                a->mailbox_refused.load(std::memory_order_relaxed),
+                                a->blocked.load(std::memory_order_relaxed)});
   return SMARM_OK;
 }
 

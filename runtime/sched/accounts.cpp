@@ -46,7 +46,7 @@ Account* make(std::uint64_t number) {
   Account* a = closed_accounts;
   if (a) {
     closed_accounts = a->next;
-    for (auto* count : {&a->preempted_alloc, &a->preempted_async, &a->mailbox_limit,
+    for (auto* count : {&a->preempted_alloc, &a->preempted_async, &a->blocked, &a->mailbox_limit,
                         &a->mailbox_refused, &a->refusal_told_ns})
       count->store(0, std::memory_order_relaxed);
   } else {

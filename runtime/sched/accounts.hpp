@@ -2,7 +2,7 @@
 //
 // A group may be bound to an account; a plugin of the daemon has one for all its lives, each of
 // which is a group. Who counts something finds the account by the actor's group, on slow paths
-// only: at a preemption, at a mailbox that is far behind.
+// only: at a preemption, a blocked thread, a mailbox that is far behind.
 //
 // Threads: any. Finding takes no lock.
 //
@@ -20,7 +20,8 @@ namespace smarm {
 // Counts and limits are relaxed: nobody decides anything irrevocable by them.
 struct Account {
   std::atomic<std::uint64_t> preempted_alloc{0}, preempted_async{0};
-  std::atomic<std::uint64_t> mailbox_limit{0};    // messages; 0: none
+  std::atomic<std::uint64_t> blocked{0};        // times that an actor was found to block its thread
+  std::atomic<std::uint64_t> mailbox_limit{0};  // messages; 0: none
   std::atomic<std::uint64_t> mailbox_refused{0};  // sends that met the limit
   std::atomic<std::uint64_t> refusal_told_ns{0};  // when that was last told; 0: never
 

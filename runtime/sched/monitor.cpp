@@ -4,6 +4,7 @@
 #include "runtime/base/futex.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/context/red_zone.hpp"
+#include "runtime/sched/accounts.hpp"
 #include "runtime/sched/blocked.hpp"
 #include "runtime/sched/running.hpp"
 #include "runtime/sched/runtime_core.hpp"
@@ -161,6 +162,8 @@ bool Monitor::lend(Worker& w, Watched& watched, std::uint64_t now_ns) {
   w.open();
   watched.awake = false;
   w.counters.blocked.add();
+  account_of(actor->group.load(std::memory_order_relaxed))
+      .blocked.fetch_add(1, std::memory_order_relaxed);
   call_extras();
   runtime_.wake_one();  // one that is idle already may be enough, and sleep for long
   report(w, watched, call, now_ns);

@@ -115,6 +115,8 @@ TEST_SUITE("faults") {
     CHECK(client.answers());
     CHECK(d.logged("plugin.blocked", mine).size() == 1);
     CHECK(d.ctl({"--json", "status"}).json().at("result").at("blocked_total") >= 5);
+    CHECK(d.plugin("blocks").at("blocked") >= 5);
+    CHECK(d.plugin("echo").at("blocked") == 0);
     CHECK(d.stop() == 0);
   }
 

@@ -84,6 +84,32 @@ TEST_SUITE("reload") {
     CHECK(d.stop() == 0);
   }
 
+  TEST_CASE("a reload changes how long actors run and how often they look at the clock") {
+    DaemonProcess d;
+    d.config["runtime"]["threads"] = 2;  // one is the hog's alone
+    d.config["runtime"]["async_preempt_ms"] = 0;
+    d.config["runtime"]["timeslice_us"] = 100'000'000;  // for ever: only the reload ends a turn
+    d.install("hog");
+    d.start_ready();
+    d.wait_log("plugin.log", {{"message", "hog starts"}});
+    const auto preempted = [&] { return d.plugin("hog").at("preempted_alloc").get<long>(); };
+    const auto reload = [&](const char* key, long value) {
+      d.config["runtime"][key] = value;
+      d.write_config();
+      const Output out = d.ctl({"--json", "reload"});
+      CHECK(out.exit == 0);
+      CHECK(out.json().at("result").at("applied") == Json::array({std::string("/runtime/") + key}));
+    };
+    reload("alloc_interval", 1'000'000);
+    reload("timeslice_us", 1);
+    const long rare = preempted();  // a look takes milliseconds of allocations
+    d.until([&] { return preempted() > rare; }, "a preemption under the new timeslice");
+    reload("alloc_interval", 1);
+    const long often = preempted();
+    d.until([&] { return preempted() > often + 10'000; }, "10,000 preemptions");
+    CHECK(d.stop() == 0);
+  }
+
   TEST_CASE("many reloads at once are all answered") {
     DaemonProcess d;
     d.install("steady");

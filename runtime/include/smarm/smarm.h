@@ -282,6 +282,7 @@ typedef struct smarm_account_stats {
   uint64_t preempted_alloc, preempted_async; /* of all its actors, the ended ones too */
   uint64_t mailbox_limit;                    /* see smarm_account_limit_mailboxes */
   uint64_t mailbox_refused;                  /* messages that met the limit */
+  uint64_t blocked; /* times that one of them was found to block its thread in a system call */
 } smarm_account_stats;
 /* [any] From now on the group counts in that account, which is made when it is new. Groups that are
  * bound to none count in account 0, which is always there; 0 unbinds. Unbind a group that has no

@@ -1,6 +1,7 @@
 // What is counted for an actor and for an account.
 #include "tests/unit/public/support.hpp"
 
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include <cstring>
@@ -81,6 +82,22 @@ TEST_SUITE("public account") {
       CHECK(read_account(8).preempted_alloc >= 40);
       CHECK(read_account(0).preempted_alloc - nobody >= 5);
       CHECK(read_account(7).preempted_async == 0);
+    });
+  }
+
+  TEST_CASE("an actor that blocks its thread counts for its account") {
+    for_each_worker_count([](unsigned workers) {
+      const Account seven(7, {70}), eight(8, {80});
+      run_with(smarm::Config::exact(workers), [] {
+        auto idle = spawn_in(80, [] { smarm::sleep(1ms); });
+        auto blocks = spawn_in(70, [] {
+          // until it is found, however slow the machine is: each call blocks anew
+          while (read_account(7).blocked == 0) ::usleep(50'000);
+        });
+        smarm::join_all(idle, blocks);
+      });
+      CHECK(read_account(7).blocked >= 1);
+      CHECK(read_account(8).blocked == 0);
     });
   }
 

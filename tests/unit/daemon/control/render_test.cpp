@@ -55,9 +55,11 @@ TEST_CASE("smarmctl output: plugins as a table") {
 TEST_CASE("smarmctl output: a plugin's preemptions and mailboxes") {
   json plugin = {{"name", "p"},          {"preempted_alloc", 4},
                  {"preempted_async", 5}, {"mailbox_depth_max", 6},
-                 {"mailbox_refused", 0}, {"policy", {{"mailbox_limit", 0}}}};
+                 {"mailbox_refused", 0}, {"policy", {{"mailbox_limit", 0}}},
+                 {"blocked", 3}};
   const std::string text = render_result("plugin", plugin, 0);
   CHECK(text.find("preempted  4 times at allocations, 5 by signal\n") != text.npos);
+  CHECK(text.find("blocked    3 times a thread, in a system call\n") != text.npos);
   CHECK(text.find("mailboxes  the fullest has 6 messages, no limit\n") != text.npos);
   plugin["policy"]["mailbox_limit"] = 9;
   plugin["mailbox_refused"] = 7;

@@ -29,6 +29,7 @@ TEST_CASE("control snapshot: a plugin's document has every key, with plain types
                           "actors",
                           "preempted_alloc",
                           "preempted_async",
+                          "blocked",
                           "mailbox_depth_max",
                           "mailbox_refused",
                           "policy"}) {

@@ -14,6 +14,7 @@ TEST_CASE("metrics page: refused files are counted and never double a plugin's s
   steady.actors = 3;
   steady.preempted_alloc = 4;
   steady.preempted_async = 5;
+  steady.blocked = 8;
   steady.mailbox_depth_max = 6;
   steady.mailbox_refused = 7;
   PluginSnapshot file;
@@ -30,6 +31,7 @@ TEST_CASE("metrics page: refused files are counted and never double a plugin's s
   for (const char* line : {"smarm_refused_files 2\n",
                            "smarm_preemptions_total{plugin=\"steady\",kind=\"allocator\"} 4\n",
                            "smarm_preemptions_total{plugin=\"steady\",kind=\"signal\"} 5\n",
+                           "smarm_blocked_total{plugin=\"steady\"} 8\n",
                            "smarm_mailbox_depth_max{plugin=\"steady\"} 6\n",
                            "smarm_mailbox_refused_total{plugin=\"steady\"} 7\n"}) {
     CAPTURE(std::string(line));
