@@ -15,7 +15,9 @@
 #include "daemon/supervision/listeners.hpp"
 #include "daemon/supervision/mailbox_reports.hpp"
 #include "daemon/supervision/notices.hpp"
+#include "daemon/supervision/quiet_lock.hpp"
 #include "daemon/supervision/registry.hpp"
+#include "daemon/supervision/report_limit.hpp"
 #include "daemon/supervision/service_loop.hpp"
 #include "daemon/supervision/status_board.hpp"
 #include "daemon/supervision/supervisor_actor.hpp"
@@ -31,6 +33,7 @@
 #include <exception>
 #include <expected>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -118,6 +121,7 @@ class Daemon {
   std::expected<void, std::string> start_servers();
   void start_watch();
   static void hear_blocked(const smarm_blocked* b, void* daemon);
+  static void hear_panic(const smarm_panic* p, void* daemon);
   command::Scanned scan() const;
   void order_stop(ServiceLoop& loop);
   void order_kill(ServiceLoop& loop);
@@ -131,6 +135,8 @@ class Daemon {
   StatusBoard board_;
   const Notices notices_{logger_, board_};
   const MailboxReports mailboxes_{logger_, board_};
+  std::mutex panics_mutex_;
+  ReportLimit panics_{10};  // by group
   smarm::Sender<Command> to_supervisor_;
   smarm::Receiver<Command> commands_;
   std::unique_ptr<plugin::ImageStore> store_;
@@ -182,7 +188,9 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
   RuntimeConfig wanted = config_.runtime;
   for (;;) {
     try {
-      runtime_.emplace(runtime_config(wanted).on_blocked(&Daemon::hear_blocked, this));
+      runtime_.emplace(runtime_config(wanted)
+                           .on_blocked(&Daemon::hear_blocked, this)
+                           .on_panic(&Daemon::hear_panic, this));
       return wanted.io_backend;
     } catch (const std::exception& e) {
       if (wanted.io_backend == smarm::IoBackend::epoll) {
@@ -204,6 +212,21 @@ std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
 // On the runtime's monitor.
 void Daemon::hear_blocked(const smarm_blocked* b, void* daemon) {
   (void)static_cast<Daemon*>(daemon)->to_supervisor_.send(command::Blocked{BlockedActor(*b)});
+}
+
+// On a worker. Limited here: a plugin may panic faster than anybody can read.
+void Daemon::hear_panic(const smarm_panic* p, void* self) {
+  auto& daemon = *static_cast<Daemon*>(self);
+  try {
+    std::optional<std::uint64_t> suppressed;
+    {
+      const QuietLock lock(daemon.panics_mutex_);
+      suppressed = daemon.panics_.admit(std::to_string(p->group), std::chrono::steady_clock::now());
+    }
+    if (suppressed)
+      (void)daemon.to_supervisor_.send(command::Panicked{PanickedActor(*p, *suppressed)});
+  } catch (const std::exception&) {  // out of memory: joiner and supervisor hear of it
+  }
 }
 
 std::expected<void, std::string> Daemon::start_servers() {

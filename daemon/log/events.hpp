@@ -29,6 +29,8 @@ inline constexpr std::string_view kPluginReplaced = "plugin.replaced";
 inline constexpr std::string_view kPluginRolledBack = "plugin.rolled_back";
 inline constexpr std::string_view kPluginBlocked =
     "plugin.blocked";  // an actor holds its thread in a system call
+inline constexpr std::string_view kActorPanicked =
+    "plugin.actor_panicked";  // another than the plugin's root actor
 inline constexpr std::string_view kPluginRemoved = "plugin.removed";
 inline constexpr std::string_view kPluginResident =
     "plugin.resident";  // an image that could not be unmapped

@@ -6,17 +6,6 @@
 
 namespace smarmd {
 
-std::optional<std::uint64_t> BlockedReports::admit(const std::string& plugin, Time now) {
-  const auto [at, first] = seen_.try_emplace(plugin, Seen{now});
-  Seen& seen = at->second;
-  if (!first && now - seen.logged < kQuiet) {
-    ++seen.suppressed;
-    return std::nullopt;
-  }
-  seen.logged = now;
-  return std::exchange(seen.suppressed, 0);
-}
-
 // Those that wait for somebody or something.
 std::string system_call_name(std::int64_t number) {
 #define NAMED(call) \

@@ -1,17 +1,11 @@
-// Actors that block their worker: what is said of them, and how often.
-//
-// Pure: time comes in as an argument. One value, the supervisor actor's. Of each plugin the first
-// is logged at once, and then at most one within kQuiet, with how many were not.
+// Actors that block their worker: what is said of them.
 #pragma once
 
 #include "daemon/log/record.hpp"
 
 #include <smarm/smarm.hpp>
 
-#include <chrono>
 #include <cstdint>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,22 +29,6 @@ struct BlockedActor {
   std::int64_t system_call;
   std::int64_t blocked_ms;
   std::vector<void*> frames;
-};
-
-class BlockedReports {
- public:
-  using Time = std::chrono::steady_clock::time_point;
-  static constexpr std::chrono::seconds kQuiet{60};
-
-  // How many of this plugin were not logged since the last that was; nothing: nor is this one.
-  std::optional<std::uint64_t> admit(const std::string& plugin, Time now);
-
- private:
-  struct Seen {
-    Time logged;
-    std::uint64_t suppressed = 0;
-  };
-  std::map<std::string, Seen> seen_;
 };
 
 // "poll", or "call 7" for one that has no well-known name.

@@ -16,6 +16,7 @@
 #include "daemon/supervision/plugin_context.hpp"
 #include "daemon/supervision/plugin_supervisor.hpp"
 #include "daemon/supervision/registry.hpp"
+#include "daemon/supervision/report_limit.hpp"
 #include "daemon/supervision/service_loop.hpp"
 #include "daemon/supervision/status_board.hpp"
 #include "daemon/supervision/supervisor_command.hpp"
@@ -80,6 +81,7 @@ class SupervisorActor final : private SupervisorEffects {
   void on(command::Loaded c);
   void on(command::Unloaded c);
   void on(command::Blocked c);
+  void on(command::Panicked c);
   void on(command::WorkFailed c);
   void on(command::Reload c);
   void on(command::ConfigRead c);
@@ -97,6 +99,7 @@ class SupervisorActor final : private SupervisorEffects {
   void refuse_config(const std::vector<ConfigError>& errors);
   void apply_config(const Config& next);
   void tune_runtime(const RuntimeConfig& before);
+  std::string plugin_of(std::uint64_t group) const;  // "smarmd" for the daemon's own actors
   void finish_reload();
   void show_phase(std::string phase);
   void say_goodbye();
@@ -131,7 +134,7 @@ class SupervisorActor final : private SupervisorEffects {
   std::mt19937_64 random_;
   std::map<std::uint64_t, std::shared_ptr<PluginContext>>
       contexts_;  // by group, until the group is empty
-  BlockedReports blocked_;
+  ReportLimit blocked_{1};
   std::deque<LoadOrder> loads_;
   unsigned loading_ = 0;
 

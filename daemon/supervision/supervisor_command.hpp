@@ -5,6 +5,7 @@
 #include "daemon/config/config.hpp"
 #include "daemon/control/reply.hpp"
 #include "daemon/supervision/blocked_reports.hpp"
+#include "daemon/supervision/panic_reports.hpp"
 #include "daemon/supervision/plugin_record.hpp"
 #include "daemon/supervision/supervisor_effects.hpp"
 
@@ -37,6 +38,9 @@ struct Unloaded {
 struct Blocked {  // from the runtime's monitor
   BlockedActor actor;
 };
+struct Panicked {  // from the worker of an actor that ends
+  PanickedActor actor;
+};
 struct WorkFailed {  // a helper actor ended without its command
   std::string work, reason;
 };
@@ -61,7 +65,8 @@ struct KillAll {};
 
 using Command =
     std::variant<command::FilesChanged, command::Scanned, command::Loaded, command::Unloaded,
-                 command::Blocked, command::WorkFailed, command::Reload, command::ConfigRead,
-                 command::Restart, command::Revive, command::ShutDown, command::KillAll>;
+                 command::Blocked, command::Panicked, command::WorkFailed, command::Reload,
+                 command::ConfigRead, command::Restart, command::Revive, command::ShutDown,
+                 command::KillAll>;
 
 }  // namespace smarmd

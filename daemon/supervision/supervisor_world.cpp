@@ -133,12 +133,24 @@ void SupervisorActor::on(command::Blocked c) {
                    : "no more extra workers: so many threads are blocked that others wait",
                {});
   }
-  const auto life = contexts_.find(c.actor.group);
-  const std::string plugin = life == contexts_.end() ? "smarmd" : life->second->plugin();
+  const std::string plugin = plugin_of(c.actor.group);
   const auto suppressed = blocked_.admit(plugin, now());
   if (!suppressed) return;
   log(Level::warn, events::kPluginBlocked, blocked_text(plugin, c.actor),
       blocked_fields(plugin, c.actor, *suppressed, in_words(c.actor.frames)));
+}
+
+// A root actor's end comes as a signal and is a step of its plugin's life.
+void SupervisorActor::on(command::Panicked c) {
+  if (c.actor.supervisor == smarm::self_pid()) return;
+  const std::string plugin = plugin_of(c.actor.group);
+  log(Level::warn, events::kActorPanicked, panicked_text(plugin, c.actor),
+      panicked_fields(plugin, c.actor, in_words(c.actor.frames)));
+}
+
+std::string SupervisorActor::plugin_of(std::uint64_t group) const {
+  const auto life = contexts_.find(group);
+  return life == contexts_.end() ? "smarmd" : life->second->plugin();
 }
 
 std::expected<smarm::Pid, std::string> SupervisorActor::start(const RootOrder& order) {

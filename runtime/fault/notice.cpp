@@ -2,12 +2,14 @@
 
 #include "runtime/fault/culprit.hpp"
 #include "runtime/sched/park.hpp"
+#include "runtime/sched/stack_room.hpp"
 
 #include <array>
 #include <cstddef>
 #include <cstdio>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 namespace smarm {
@@ -21,6 +23,8 @@ void* handler_arg = nullptr;
 // What has been told, by a hash; the oldest is forgotten.
 std::array<std::size_t, 256> told{};
 std::size_t next_told = 0;
+
+constexpr std::ptrdiff_t kRoom = 8192;  // of the stack, for the handler
 
 bool is_news(std::string_view subject, std::string_view image) {
   const std::size_t mark =
@@ -41,6 +45,10 @@ void set_notice_handler(NoticeHandler next, void* arg) {
 }
 
 void tell(smarm_notice_kind kind, const void* culprit, const char* subject, const char* text) {
+  // An actor that were unwound in here would take the lock with it.
+  if (short_of_stack(kRoom)) return;
+  std::optional<Section> section;
+  if (Worker* w = current_worker()) section.emplace(w);
   const Actor* self = current_actor();
   smarm_notice notice{};
   notice.kind = kind;

@@ -154,11 +154,14 @@ void put_thread() {
 constexpr std::uint64_t kPatience = 200'000'000;  // ns, for each
 constexpr int kActorsNamed = 32;
 
-// Who has told all it knows. release / acquire: its lines come before the next one's.
-std::atomic<pid_t> answered{0};
+// Who is to tell, and who has told all it knows. release / acquire: its lines come before the next
+// one's.
+std::atomic<pid_t> asked{0}, answered{0};
 
-// On a worker, in the middle of anything.
+// On a worker, in the middle of anything. The monitor may have sent the signal before the report
+// began: to somebody else, or to the reporter itself.
 void answer(int, siginfo_t*, void* context) {
+  if (asked.load(std::memory_order_acquire) != ::gettid()) return;
   const Worker* w = current_worker();
   const auto* at = static_cast<const ucontext_t*>(context);
   if (w && w->current) {
@@ -178,6 +181,7 @@ void ask(pid_t thread, std::uint32_t worker) {
            static_cast<std::uint64_t>(now.tv_nsec);
   };
   const std::uint64_t until = ns() + kPatience;
+  asked.store(thread, std::memory_order_release);
   if (::tgkill(::getpid(), thread, SIGURG) != 0) return;  // it has ended
   while (answered.load(std::memory_order_acquire) != thread) {
     const timespec nap{0, 500'000};

@@ -63,10 +63,8 @@ bool refuses(const char* name, int signal, const void* caller) {
   return true;
 }
 
-// The host has set it anew.
+// The host has set it anew. Under the lock.
 void keep(int signal) {
-  if (!kGuards || !is_guarded(signal) || !is_host()) return;
-  const std::lock_guard lock(mutex);
   if (!guarding) return;
   for (std::size_t i = 0; i < std::size(kGuarded); ++i) {
     if (kGuarded[i] == signal) libc_sigaction(signal, nullptr, &wanted[i]);
@@ -76,6 +74,8 @@ void keep(int signal) {
 template <class Result, class Call>
 Result change(const char* name, int signal, const void* caller, Result refused, Call call) {
   if (refuses(name, signal, caller)) return refused;
+  if (!kGuards || !is_guarded(signal) || !is_host()) return call();
+  const std::lock_guard lock(mutex);  // restore_signals() must not come between
   const auto result = call();
   keep(signal);
   return result;

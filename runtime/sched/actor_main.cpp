@@ -58,9 +58,25 @@ void resolve_join(Actor& a, Worker& w) {
   }
 }
 
+[[gnu::noinline]] void tell_panic(const Actor& a, const smarm_exit& exit, const Worker& w) {
+  const smarm_config& config = w.runtime.config();
+  if (!config.on_panic || exit.kind != SMARM_EXIT_PANIC) return;
+  smarm_panic p{};
+  p.struct_size = sizeof p;
+  p.pid = a.pid();
+  p.supervisor = a.supervisor.load(std::memory_order_relaxed);
+  p.group = a.group.load(std::memory_order_relaxed);
+  if (const ActorExtras* extras = a.extras.load(std::memory_order_relaxed))
+    extras->name.copy(p.name, sizeof p.name - 1);
+  p.exit = &exit;
+  config.on_panic(&p, config.on_panic_arg);
+}
+
 // Everything that an end does but for the stack.
 void end_actor(Actor& a, smarm_exit* exit, Worker& w) {
   a.exit = exit;
+  if (exit) [[unlikely]]
+    tell_panic(a, *exit, w);
   if (exit_hooks.ending) exit_hooks.ending(a, exit);
   if (ActorExtras* extras = a.extras.load(std::memory_order_relaxed)) {
     {

@@ -21,9 +21,10 @@ bool ExtraWorkers::rest(Post& post) {
     // acquire: pairs with call(), which has put the worker on duty.
     std::uint32_t state = post.state.load(std::memory_order_acquire);
     if (state == kOnDuty || state == kEnd) return state == kOnDuty;
-    if (state == kSpare && clock.now_ns() >= until &&
-        post.state.compare_exchange_strong(state, kGone, std::memory_order_relaxed))
-      return false;
+    if (state == kSpare && clock.now_ns() >= until) {
+      if (post.state.compare_exchange_strong(state, kGone, std::memory_order_relaxed)) return false;
+      continue;  // called, or the end: who has done it wakes nobody that does not sleep
+    }
     futex_wait(post.state, state, state == kSpare ? until : kNever);
   }
 }

@@ -99,6 +99,8 @@ void Monitor::run() {
       std::uint32_t roused = kRoused;
       word_.compare_exchange_strong(roused, 0, std::memory_order_relaxed);
     }
+    // Its signals are the report's, and so are the handlers, until the process has ended.
+    if (process_reports.load(std::memory_order_relaxed)) continue;
     const std::uint64_t now = clock.now_ns();
     do_chore(now, false);
     if (word == kRoused || !runtime_.all_idle()) busy_ns = now;

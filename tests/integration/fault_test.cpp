@@ -93,6 +93,28 @@ TEST_SUITE("faults") {
     CHECK(d.stop() == 0);
   }
 
+  TEST_CASE("actors that panic are told of, ten a minute; the plugin goes on") {
+    DaemonProcess d;
+    d.install("panics_in_children");
+    d.start_ready();
+    const Match mine = {{"plugin", "panics_in_children"}};
+    d.wait_log("plugin.log", {{"message", "all have ended"}});
+    d.wait_log("plugin.actor_panicked", mine, 10);
+    const std::vector<Json> records = d.logged("plugin.actor_panicked", mine);
+    CHECK(records.size() == 10);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      CHECK(records[i].at("reason") == "child " + std::to_string(i));
+      CHECK(records[i].at("type") == "std::runtime_error");
+      CHECK(records[i].at("name") == "child");
+      const std::string backtrace = records[i].at("backtrace");
+      CHECK_MESSAGE(backtrace.find("panics_in_children.cpp:8 (") != backtrace.npos, backtrace);
+    }
+    CHECK(d.plugin("panics_in_children").at("state") == "running");
+    CHECK(d.logged("plugin.panicked", mine).empty());
+    CHECK(d.stop() == 0);
+    CHECK(d.logged("plugin.actor_panicked", mine).size() == 10);  // nor is one that was killed told
+  }
+
   TEST_CASE("a plugin that blocks more threads than there are workers is named; echo answers on") {
     DaemonProcess d;
     const std::uint16_t port = free_port();

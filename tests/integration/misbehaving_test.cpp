@@ -103,7 +103,13 @@ class Page {
     std::cout << "  " << name << ": " << report.text() << std::endl;
     CHECK(report.error == "");
     CHECK(report.requests > 0);
-    if (kTimed && report.had_its_cpus()) CHECK(report.late == 0);
+    if (!kTimed) return;
+    if (report.had_its_cpus()) {
+      CHECK(report.late == 0);
+    } else {
+      std::cout << "SKIP: lateness beside " << name << ": other processes had the CPUs"
+                << std::endl;
+    }
   }
 
   void remove(const char* name) {

@@ -179,16 +179,21 @@ std::vector<double> sorted_ms(const std::vector<Sample>& samples) {
   return all;
 }
 
-// How long the threads that the process has now were runnable without a CPU; 0 where the kernel
-// does not say.
-std::chrono::nanoseconds cpu_wait(pid_t process) {
-  std::chrono::nanoseconds sum{};
+// How long the threads that the process has now have run, and were runnable without a CPU; 0 where
+// the kernel does not say.
+struct CpuTime {
+  std::chrono::nanoseconds ran{}, waited{};
+};
+CpuTime cpu_time(pid_t process) {
+  CpuTime sum;
   std::error_code error;
   const std::filesystem::path tasks = "/proc/" + std::to_string(process) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
     std::ifstream in(task.path() / "schedstat");
     std::int64_t ran = 0, waited = 0;
-    if (in >> ran >> waited) sum += std::chrono::nanoseconds(waited);
+    if (!(in >> ran >> waited)) continue;
+    sum.ran += std::chrono::nanoseconds(ran);
+    sum.waited += std::chrono::nanoseconds(waited);
   }
   return sum;
 }
@@ -206,7 +211,7 @@ struct OpenLoop::State {
   std::thread thread;
   pid_t server = 0;
   Time began = Clock::now();
-  std::chrono::nanoseconds waited_before{};
+  CpuTime before{};
 
   void run() {
     ::setpriority(PRIO_PROCESS, 0, -5);  // of this thread; may be refused
@@ -258,7 +263,7 @@ struct OpenLoop::State {
 OpenLoop::OpenLoop(std::uint16_t port, pid_t server) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.server = server;
-  s.waited_before = cpu_wait(server);
+  s.before = cpu_time(server);
   for (int i = 0; i < kConnections; ++i) {
     s.sockets.push_back(connect_to(port));
     s.streams.push_back({.fd = s.sockets.back().fd(), .next = {}, .samples = {}});
@@ -283,9 +288,11 @@ LoadReport OpenLoop::finish() {
   const std::vector<Sample> floor = s.answered(kConnections, s.streams.size());
   LoadReport report;
   report.error = s.error;
-  const auto waited = std::max<Clock::duration>(cpu_wait(s.server) - s.waited_before, {});
-  report.wait = std::chrono::duration<double>(waited) / (Clock::now() - s.began) /
-                static_cast<double>(s.floors.size());
+  const CpuTime now = cpu_time(s.server);
+  const double most = std::chrono::duration<double>(Clock::now() - s.began).count() *
+                      static_cast<double>(s.floors.size());
+  report.ran = std::chrono::duration<double>(now.ran - s.before.ran).count() / most;
+  report.waited = std::chrono::duration<double>(now.waited - s.before.waited).count() / most;
   report.requests = replies.size();
   for (const Sample& reply : replies) {
     if (!is_over(reply, LoadReport::kLimit)) continue;
@@ -312,7 +319,8 @@ std::string LoadReport::text() const {
   out.precision(1);
   out << std::fixed << requests << " replies, ms: p50 " << p50_ms << ", p99 " << p99_ms
       << ", worst " << worst_ms << " (floor: p99 " << floor_p99_ms << ", worst " << floor_worst_ms
-      << "); late " << late << ", excused " << excused << "; without a CPU " << 100 * wait << " %";
+      << "); late " << late << ", excused " << excused << "; the server ran " << 100 * ran
+      << " % and had no CPU for " << 100 * waited << " %";
   if (!error.empty()) out << "; ERROR: " << error;
   return out.str();
 }

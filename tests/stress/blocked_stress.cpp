@@ -49,6 +49,10 @@ TEST_SUITE("stress blocked") {
         }
         if (sum != 4L * messages) throw std::runtime_error("messages were lost");
       }));
+      // One that is found, however slow the machine is.
+      actors.push_back(smarm::spawn([before = smarm::stats().blocked_total] {
+        while (smarm::stats().blocked_total == before) ::poll(nullptr, 0, 30);
+      }));
       // A tree of spawns, some of whose leaves block.
       for (int t = 0; t < scaled(20, 4); ++t)
         actors.push_back(smarm::spawn([stream = random.next()] {

@@ -79,6 +79,14 @@ class Config {
     return *this;
   }
 
+  // Hears of each actor that ends by a panic, before its joiner and its supervisor do. Called on
+  // its worker: do not park, and do not throw.
+  Config& on_panic(void (*hear)(const smarm_panic*, void* arg), void* arg = nullptr) {
+    raw_.on_panic = hear;
+    raw_.on_panic_arg = arg;
+    return *this;
+  }
+
   const smarm_config& raw() const { return raw_; }
 
  private:

@@ -110,6 +110,16 @@ typedef struct smarm_blocked {
   size_t frame_count;
 } smarm_blocked;
 
+/* An actor that ends by a panic (an exception, a fault, an overflow), for on_panic. */
+typedef struct smarm_panic {
+  uint32_t struct_size;
+  uint32_t reserved;
+  smarm_pid pid, supervisor;
+  uint64_t group;
+  char name[32]; /* "" for none */
+  const smarm_exit* exit;
+} smarm_panic;
+
 typedef struct smarm_config {
   uint32_t struct_size; /* sizeof(smarm_config) of the caller: a shorter struct leaves the rest at
                            defaults */
@@ -129,6 +139,10 @@ typedef struct smarm_config {
    * has blocked its thread for some 10 ms. What it is given is gone when it returns. */
   void (*on_blocked)(const smarm_blocked*, void* arg);
   void* on_blocked_arg;
+  /* May be NULL. Called on the worker of an actor that ends by a panic, before its joiner and its
+   * supervisor hear of it. It must not park; what it is given is gone when it returns. */
+  void (*on_panic)(const smarm_panic*, void* arg);
+  void* on_panic_arg;
 } smarm_config;
 
 typedef struct smarm_worker_stats {

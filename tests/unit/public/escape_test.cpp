@@ -301,4 +301,27 @@ TEST_SUITE("public escape") {
     CHECK_MESSAGE(has(r.substr(waiting), "\"sleeper\", sleep"), r);
     CHECK_MESSAGE(!has(r, "does not answer"), r);
   }
+
+  PROCESS_CASE("the report is not held up by preemption by signal") {
+    for (int round = 0; round < 3; ++round) {
+      const Ended ended = in_reporting_child([] {
+        ::alarm(60);
+        smarm::init(smarm::Config::exact(4).async_preempt(std::chrono::milliseconds(10))).run([] {
+          std::atomic<int> running = 0;
+          for (int i = 0; i < 3; ++i) {
+            (void)smarm::spawn([&running] {
+              ++running;
+              while (!zero) {
+              }
+            });
+          }
+          while (running < 3) smarm::yield_now();
+          *reinterpret_cast<volatile int*>(0x1234'5678'9000) = 1;
+        });
+      });
+      CHECK(WIFSIGNALED(ended.status));
+      CHECK(WTERMSIG(ended.status) == SIGSEGV);
+      CHECK_MESSAGE(has(ended.report, "smarm: meanwhile"), ended.report);
+    }
+  }
 }

@@ -155,4 +155,41 @@ TEST_SUITE("public exceptions") {
       CHECK(live == 0);
     });
   }
+
+  // What on_panic has told.
+  struct Panics {
+    std::mutex mutex;
+    std::vector<std::string> told;
+    static void hear(const smarm_panic* p, void* arg) {
+      auto& self = *static_cast<Panics*>(arg);
+      const std::lock_guard lock(self.mutex);
+      self.told.push_back(std::string(p->name) + ": " + smarm_exit_message(p->exit) + ", " +
+                          smarm_exit_type(p->exit));
+      CHECK(smarm::Pid(p->pid) == smarm::self_pid());
+      CHECK(smarm_exit_kind(p->exit) == SMARM_EXIT_PANIC);
+    }
+  };
+
+  TEST_CASE("on_panic hears of each actor that panics, before its joiner does, and of no other") {
+    for_each_worker_count([](unsigned workers) {
+      Panics panics;
+      run_with(smarm::Config::exact(workers).on_panic(&Panics::hear, &panics), [&panics] {
+        const auto count = [&panics] {
+          const std::lock_guard lock(panics.mutex);
+          return panics.told.size();
+        };
+        CHECK_FALSE(smarm::spawn({.name = "one"}, [] { throw std::runtime_error("x"); }).join());
+        CHECK(count() == 1);
+        CHECK(smarm::spawn([] {}).join());
+        auto killed = smarm::spawn([] { smarm::sleep(1h); });
+        CHECK(smarm::kill(killed.pid()));
+        CHECK_FALSE(killed.join());
+        (void)smarm::spawn([] { throw 7; });
+        while (count() < 2) smarm::yield_now();
+      });
+      REQUIRE(panics.told.size() == 2);
+      CHECK(panics.told[0] == "one: x, std::runtime_error");
+      CHECK_MESSAGE(panics.told[1].ends_with(", int"), panics.told[1]);
+    });
+  }
 }

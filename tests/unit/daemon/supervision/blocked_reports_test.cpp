@@ -1,4 +1,4 @@
-// How often actors that block their threads are told of.
+// What is said of actors that block their threads.
 #include "daemon/supervision/blocked_reports.hpp"
 
 #include <doctest/doctest.h>
@@ -6,33 +6,10 @@
 #include <sys/syscall.h>
 
 #include <string>
-#include <utility>
 
 using namespace smarmd;
-using namespace std::chrono_literals;
 
 TEST_SUITE("blocked reports") {
-  TEST_CASE("the first of a plugin is told at once, then one a minute with how many were not") {
-    BlockedReports reports;
-    const BlockedReports::Time start{};
-    CHECK(reports.admit("a", start) == 0u);
-    CHECK_FALSE(reports.admit("a", start));
-    CHECK_FALSE(reports.admit("a", start + BlockedReports::kQuiet - 1ns));
-    CHECK(reports.admit("a", start + BlockedReports::kQuiet) == 2u);
-    CHECK_FALSE(reports.admit("a", start + BlockedReports::kQuiet + 1s));
-    CHECK(reports.admit("a", start + 3 * BlockedReports::kQuiet) == 1u);
-    CHECK(reports.admit("a", start + 4 * BlockedReports::kQuiet) == 0u);
-  }
-
-  TEST_CASE("plugins do not silence each other") {
-    BlockedReports reports;
-    const BlockedReports::Time start{};
-    CHECK(reports.admit("a", start) == 0u);
-    CHECK(reports.admit("b", start) == 0u);
-    CHECK_FALSE(reports.admit("a", start + 1s));
-    CHECK(reports.admit("b", start + BlockedReports::kQuiet) == 0u);
-  }
-
   TEST_CASE("a system call has its name, or its number") {
     CHECK(system_call_name(SYS_clock_nanosleep) == "clock_nanosleep");
     CHECK(system_call_name(SYS_futex) == "futex");
