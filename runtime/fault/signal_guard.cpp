@@ -136,7 +136,7 @@ void restore_signals() {
         continue;
       libc_sigaction(kGuarded[i], &wanted[i], nullptr);
     }
-    char text[256], place[192] = "the default";
+    char text[320], place[192] = "the default";
     const char* abbreviation = ::sigabbrev_np(kGuarded[i]);
     const bool known = now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN;
     const auto* code = known ? reinterpret_cast<const void*>(now.sa_sigaction) : nullptr;
