@@ -14,7 +14,11 @@
 
 namespace smarmd::plugin {
 
+#if SMARM_VALGRIND  // it takes seconds to start a process
+inline constexpr std::chrono::milliseconds kProbeTimeout{60'000};
+#else
 inline constexpr std::chrono::milliseconds kProbeTimeout{5000};
+#endif
 
 // The error is one line without the file's name. `cancel`: a descriptor whose being readable ends
 // the probe early; -1 for none.
