@@ -250,6 +250,10 @@ void DaemonProcess::install_bytes(std::string_view bytes, const std::string& as)
 void DaemonProcess::remove(const std::string& file) const { REQUIRE(fs::remove(plugins() / file)); }
 
 Output DaemonProcess::ctl(std::vector<std::string> arguments) const {
+  if (std::ranges::find(arguments, "--timeout") == arguments.end()) {
+    const auto patience = std::chrono::duration_cast<std::chrono::seconds>(kPatience).count();
+    arguments.insert(arguments.begin(), {"--timeout", std::to_string(patience)});
+  }
   arguments.insert(arguments.begin(), {SMARMCTL_PROGRAM, "--socket", socket().native()});
   return run_program(arguments);
 }

@@ -18,14 +18,31 @@
 #include <string_view>
 #include <vector>
 
+// Where a loop is stopped by a signal.
+#if defined(__SANITIZE_THREAD__)
+#define SIGNAL_CASE(name) \
+  TEST_CASE(name* doctest::skip() * doctest::description("ThreadSanitizer holds signals back"))
+#elif SMARM_VALGRIND
+#define SIGNAL_CASE(name)     \
+  TEST_CASE(                  \
+      name* doctest::skip() * \
+      doctest::description("without XSAVEC, which Valgrind has not, no signal stops a loop"))
+#else
+#define SIGNAL_CASE(name) TEST_CASE(name)
+#endif
+
 namespace integration {
 
 using Json = nlohmann::json;
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-// How long an event may take on a busy machine, a sanitizer included.
+// How long an event may take on a busy machine, a sanitizer included; Valgrind is slower still.
+#if SMARM_VALGRIND
+inline constexpr milliseconds kPatience{300'000};
+#else
 inline constexpr milliseconds kPatience{30'000};
+#endif
 
 struct Output {
   int exit = -1;

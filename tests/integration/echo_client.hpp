@@ -23,7 +23,7 @@ class EchoClient {
     to.sin_port = htons(port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     REQUIRE(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
-    const timeval patience{20, 0};
+    const timeval patience{std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(), 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   }
   ~EchoClient() { ::close(fd_); }

@@ -18,6 +18,10 @@ using namespace integration;
 #define FAULT_CASE(name)            \
   TEST_CASE(name* doctest::skip() * \
             doctest::description("AddressSanitizer reports every fault by itself"))
+#elif SMARM_VALGRIND
+#define FAULT_CASE(name)            \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("Valgrind loses its stack where a signal handler moves it"))
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif

@@ -99,9 +99,8 @@ TEST_SUITE("mailboxes") {
     CHECK(d.stop() == 0);
   }
 
-  // ThreadSanitizer holds signals back.
-#if !defined(__SANITIZE_THREAD__)
-  TEST_CASE("a reload switches the preemption of loops on and off; it is counted for the plugin") {
+  SIGNAL_CASE(
+      "a reload switches the preemption of loops on and off; it is counted for the plugin") {
     DaemonProcess d;
     d.config["runtime"]["threads"] = 2;
     d.config["runtime"]["async_preempt_ms"] = 0;
@@ -130,5 +129,4 @@ TEST_SUITE("mailboxes") {
     reload(1);                         // so that the daemon can stop it
     CHECK(d.stop() == 0);
   }
-#endif
 }

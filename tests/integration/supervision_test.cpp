@@ -221,9 +221,7 @@ TEST_SUITE("supervision") {
     CHECK(d.stop() == 0);
   }
 
-  // ThreadSanitizer holds signals back.
-#if !defined(__SANITIZE_THREAD__)
-  TEST_CASE("a plugin that loops for ever keeps nobody from running, and can be stopped") {
+  SIGNAL_CASE("a plugin that loops for ever keeps nobody from running, and can be stopped") {
     DaemonProcess d;
     d.config["runtime"]["threads"] = 1;
     d.config["runtime"]["async_preempt_ms"] = 2;
@@ -247,7 +245,6 @@ TEST_SUITE("supervision") {
     CHECK(d.plugin("spin") == nullptr);
     CHECK(d.stop() == 0);
   }
-#endif
 
   TEST_CASE("with watch off, files are found by a reload") {
     DaemonProcess d;
