@@ -152,9 +152,11 @@ TEST_SUITE("escapes") {
       const Json record =
           b.daemon.wait_log("plugin.contained", contained("replaces_segv_handler", "restored"));
       CHECK_MESSAGE(has(record.at("message"), "the handler of SIGSEGV"), record.dump());
+#if !SMARM_VALGRIND  // it loses its stack where a signal handler moves it
       // It is the host's in deed: a null pointer is a panic.
       b.daemon.install("null_read");
       b.daemon.wait_log("plugin.panicked", {{"plugin", "null_read"}});
+#endif
       b.check_end();
     }
   }
