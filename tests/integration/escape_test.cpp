@@ -9,7 +9,10 @@ using namespace integration;
 
 // A sanitizer's interceptors stand in the place of ours.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define ESCAPE_CASE(name) TEST_CASE(name* doctest::skip())
+#define ESCAPE_CASE(name)     \
+  TEST_CASE(                  \
+      name* doctest::skip() * \
+      doctest::description("a sanitizer's interceptors stand in the place of the runtime's"))
 #else
 #define ESCAPE_CASE(name) TEST_CASE(name)
 #endif

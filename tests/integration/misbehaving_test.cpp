@@ -18,18 +18,29 @@ using namespace integration;
 // AddressSanitizer's own handlers end the process at every fault, and it takes what an abandoned
 // actor had for leaked.
 #if defined(__SANITIZE_ADDRESS__)
-#define FAULT_CASE(name) TEST_CASE(name* doctest::skip())
+#define FAULT_CASE(name)                                                                         \
+  TEST_CASE(name* doctest::skip() *                                                              \
+            doctest::description("AddressSanitizer ends the process at a fault, and takes what " \
+                                 "an abandoned actor had for leaked"))
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif
 // ThreadSanitizer holds signals back: no loop is stopped by one.
+// A sanitizer's interceptors stand in the place of the runtime's.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LOOP_CASE(name) TEST_CASE(name* doctest::skip())
+#define LOOP_CASE(name)       \
+  TEST_CASE(                  \
+      name* doctest::skip() * \
+      doctest::description(   \
+          "a sanitizer holds signals back, or takes what an abandoned actor had for leaked"))
+#define ESCAPE_CASE(name)     \
+  TEST_CASE(                  \
+      name* doctest::skip() * \
+      doctest::description("a sanitizer's interceptors stand in the place of the runtime's"))
 #else
 #define LOOP_CASE(name) TEST_CASE(name)
+#define ESCAPE_CASE(name) TEST_CASE(name)
 #endif
-// A sanitizer's interceptors stand in the place of the runtime's.
-#define ESCAPE_CASE(name) LOOP_CASE(name)
 
 namespace {
 

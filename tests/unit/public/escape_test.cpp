@@ -16,13 +16,17 @@ using namespace test;
 
 // Under AddressSanitizer nothing is thrown for a call that must not come back.
 #if defined(__SANITIZE_ADDRESS__)
-#define ACTOR_CASE(name) TEST_CASE(name* doctest::skip())
+#define ACTOR_CASE(name)            \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description(   \
+                "AddressSanitizer lets nothing be thrown for a call that must not come back"))
 #else
 #define ACTOR_CASE(name) TEST_CASE(name)
 #endif
 // Nor does ThreadSanitizer let a forked child start threads.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define PROCESS_CASE(name) TEST_CASE(name* doctest::skip())
+#define PROCESS_CASE(name) \
+  TEST_CASE(name* doctest::skip() * doctest::description("a sanitizer's own end of the process"))
 #else
 #define PROCESS_CASE(name) TEST_CASE(name)
 #endif
