@@ -9,6 +9,15 @@
 
 using namespace test;
 
+// Valgrind's threads sleep on stacks of its own: who blocks his thread is not found.
+#if SMARM_VALGRIND
+#define BLOCKED_CASE(name)          \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("in a system call a thread is on a stack of Valgrind's own"))
+#else
+#define BLOCKED_CASE(name) TEST_CASE(name)
+#endif
+
 namespace {
 
 smarm_account_stats read_account(std::uint64_t account) {
@@ -85,7 +94,7 @@ TEST_SUITE("public account") {
     });
   }
 
-  TEST_CASE("an actor that blocks its thread counts for its account") {
+  BLOCKED_CASE("an actor that blocks its thread counts for its account") {
     for_each_worker_count([](unsigned workers) {
       const Account seven(7, {70}), eight(8, {80});
       run_with(smarm::Config::exact(workers), [] {
