@@ -1,5 +1,6 @@
 #include "daemon/plugin/probe.hpp"
 
+#include "runtime/base/valgrind.hpp"
 #include "tests/unit/daemon/plugin/temp_directory.hpp"
 
 #include <doctest/doctest.h>
@@ -91,7 +92,8 @@ TEST_CASE("an operator new that the dynamic symbols do not show is found") {
   CHECK(contains(refusal("private_operator_new"), "has its own operator new bound into it"));
 }
 
-TEST_CASE("a daemon that cannot run itself says so") {
+TEST_CASE("a daemon that cannot run itself says so" * doctest::skip(SMARM_VALGRIND) *
+          doctest::description("Valgrind forks for posix_spawn, which then hears of no error")) {
   const auto result = probe("/nonexistent/smarmd", fixture("throws_at_once"), kPatience);
   REQUIRE_FALSE(result.has_value());
   CHECK(contains(result.error(), "running /nonexistent/smarmd failed: No such file"));
