@@ -32,6 +32,13 @@ using namespace integration;
 #else
 #define BLOCKED_CASE(name) TEST_CASE(name)
 #endif
+#if defined(__SANITIZE_THREAD__)
+#define WILD_CASE(name)             \
+  TEST_CASE(name* doctest::skip() * \
+            doctest::description("the wild address is ThreadSanitizer's shadow, which is there"))
+#else
+#define WILD_CASE(name) FAULT_CASE(name)
+#endif
 
 namespace {
 
@@ -154,7 +161,7 @@ TEST_SUITE("faults") {
     CHECK(d.stop() == 0);
   }
 
-  FAULT_CASE("a wild address ends the daemon with a report; on_fault panic makes it the plugin's") {
+  WILD_CASE("a wild address ends the daemon with a report; on_fault panic makes it the plugin's") {
     {
       DaemonProcess d;
       d.start_ready();
@@ -179,7 +186,8 @@ TEST_SUITE("faults") {
       CAPTURE(std::string(name));
       DaemonProcess d;
       d.config["runtime"]["on_fault"] = "abort";
-      d.start_ready();
+      // ThreadSanitizer's own handlers, which were there first, would end the process.
+      d.start_ready({}, {{"TSAN_OPTIONS", "handle_segv=0:handle_sigfpe=0"}});
       d.install(name);
       CHECK(d.wait_exit() == 128 + signal);
       CHECK(d.log_text().find(std::string("(") + name + ".g1.so+0x") != std::string::npos);
