@@ -17,7 +17,11 @@ namespace integration {
 // A connection to the echo plugin that stays open.
 class EchoClient {
  public:
-  explicit EchoClient(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  // Waits until it listens: a plugin that has started may not have run yet.
+  EchoClient(DaemonProcess& daemon, std::uint16_t port)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    daemon.wait_log("plugin.log", {{"plugin", "echo"},
+                                   {"message", "listening on 127.0.0.1:" + std::to_string(port)}});
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port);

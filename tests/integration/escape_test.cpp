@@ -27,7 +27,7 @@ class Beside {
     daemon.config["runtime"]["threads"] = 2;
     daemon.start_ready();
     pid_ = daemon.plugin("echo").at("pid");
-    client_.emplace(port_);
+    client_.emplace(daemon, port_);
     CHECK(client_->answers());
   }
   void check_end() {

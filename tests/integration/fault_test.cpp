@@ -83,7 +83,7 @@ TEST_SUITE("faults") {
     for (const FaultyPlugin& p : kFaulty) give_policy(d, p.name);
     d.start_ready();
     const std::string neighbour = d.plugin("echo").at("pid");
-    EchoClient client(port);
+    EchoClient client(d, port);
     CHECK(client.answers());
     for (const FaultyPlugin& p : kFaulty) {
       CAPTURE(std::string(p.name));
@@ -142,7 +142,7 @@ TEST_SUITE("faults") {
         {"listen", "127.0.0.1:" + std::to_string(port)}};
     d.install_bytes(read_file(SMARM_BUILD_DIR "/plugins/echo/echo.so"), "echo.so");
     d.start_ready();
-    EchoClient client(port);
+    EchoClient client(d, port);
     CHECK(client.answers());
     d.install("blocks");
     const Match mine = {{"plugin", "blocks"}};

@@ -33,7 +33,7 @@ TEST_SUITE("mailboxes") {
       const std::uint16_t port = install_echo(d);
       install_stuck(d, 0);
       d.start_ready();
-      EchoClient client(port);
+      EchoClient client(d, port);
       d.wait_log("plugin.log", {{"message", "sent 300000, refused 0"}});
       CHECK(client.answers());
       const std::vector<Json> grown = d.logged("mailbox.grew", kStuck);
@@ -74,7 +74,7 @@ TEST_SUITE("mailboxes") {
     const std::uint16_t port = install_echo(d);
     install_stuck(d, 10'000);
     d.start_ready();
-    EchoClient client(port);
+    EchoClient client(d, port);
     d.wait_log("plugin.log", {{"message", "sent 10000, refused 290000"}});
     CHECK(client.answers());
     const std::vector<Json> full = d.logged("mailbox.full", kStuck);
