@@ -93,6 +93,7 @@ struct Progress : doctest::IReporter {
     if (!data.m_skip || !data.m_description || !is_wanted(data)) return;
     ++cases_skipped;
     std::printf("SKIP: %s: %s\n", data.m_name, data.m_description);
+    std::fflush(stdout);  // a case that forks would say it again
   }
 };
 
