@@ -5,6 +5,8 @@
 // fails prints the daemon's log. What is started here is ended here.
 #pragma once
 
+#include "tests/runner/cases.hpp"
+
 #include <doctest/doctest.h>
 #include <sys/types.h>
 #include <nlohmann/json.hpp>
@@ -17,19 +19,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-// Where a loop is stopped by a signal.
-#if defined(__SANITIZE_THREAD__)
-#define SIGNAL_CASE(name) \
-  TEST_CASE(name* doctest::skip() * doctest::description("ThreadSanitizer holds signals back"))
-#elif SMARM_VALGRIND
-#define SIGNAL_CASE(name)     \
-  TEST_CASE(                  \
-      name* doctest::skip() * \
-      doctest::description("without XSAVEC, which Valgrind has not, no signal stops a loop"))
-#else
-#define SIGNAL_CASE(name) TEST_CASE(name)
-#endif
 
 namespace integration {
 

@@ -25,13 +25,6 @@ using namespace integration;
 #else
 #define FAULT_CASE(name) TEST_CASE(name)
 #endif
-#if SMARM_VALGRIND
-#define BLOCKED_CASE(name)          \
-  TEST_CASE(name* doctest::skip() * \
-            doctest::description("in a system call a thread is on a stack of Valgrind's own"))
-#else
-#define BLOCKED_CASE(name) TEST_CASE(name)
-#endif
 #if defined(__SANITIZE_THREAD__)
 #define WILD_CASE(name)             \
   TEST_CASE(name* doctest::skip() * \

@@ -1,4 +1,5 @@
 // What is counted for an actor and for an account.
+#include "tests/runner/cases.hpp"
 #include "tests/unit/public/support.hpp"
 
 #include <unistd.h>
@@ -8,26 +9,6 @@
 #include <limits>
 
 using namespace test;
-
-// Valgrind's threads sleep on stacks of its own: who blocks his thread is not found.
-#if SMARM_VALGRIND
-#define BLOCKED_CASE(name)          \
-  TEST_CASE(name* doctest::skip() * \
-            doctest::description("in a system call a thread is on a stack of Valgrind's own"))
-#else
-#define BLOCKED_CASE(name) TEST_CASE(name)
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define SIGNAL_CASE(name) \
-  TEST_CASE(name* doctest::skip() * doctest::description("ThreadSanitizer holds signals back"))
-#elif SMARM_VALGRIND
-#define SIGNAL_CASE(name)     \
-  TEST_CASE(                  \
-      name* doctest::skip() * \
-      doctest::description("without XSAVEC, which Valgrind has not, no signal stops a loop"))
-#else
-#define SIGNAL_CASE(name) TEST_CASE(name)
-#endif
 
 namespace {
 

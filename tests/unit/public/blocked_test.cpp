@@ -1,5 +1,6 @@
 // Actors that block their OS thread in a system call: an extra worker takes the place of theirs,
 // and nobody else notices. The blockers are released by events, never by time.
+#include "tests/runner/cases.hpp"
 #include "tests/unit/public/io_support.hpp"
 
 #include <poll.h>
@@ -13,15 +14,6 @@
 #include <string>
 
 using namespace test;
-
-// Valgrind's threads sleep on stacks of its own: who blocks his thread is not found.
-#if SMARM_VALGRIND
-#define BLOCKED_CASE(name)          \
-  TEST_CASE(name* doctest::skip() * \
-            doctest::description("in a system call a thread is on a stack of Valgrind's own"))
-#else
-#define BLOCKED_CASE(name) TEST_CASE(name)
-#endif
 
 namespace {
 
