@@ -26,11 +26,11 @@ peer_boost() {
     -lboost_fiber -lboost_context -pthread
 }
 
-# build_peers: into the array `peers`, what the benchmark program is told of each.
+# build_peers NAME...: into the array `peers`, what the benchmark program is told of each.
 build_peers() {
   local name dir status
   peers=()
-  for name in go tokio boost; do
+  for name; do
     dir=$build/peers/$name
     say "building the peer $name"
     # The sources are few: what is older than one of them is built anew.

@@ -76,7 +76,7 @@ smarm::TcpListener open_listener(const Context& ctx, const Settings& settings) {
 
 // A connection: runs until the peer closes, idles too long, or the plugin stops.
 void serve(smarm::TcpStream stream, smarm::Duration idle) {
-  std::array<char, 8192> buffer;
+  std::array<char, 2048> buffer;
   while (!smarm::stop_requested()) {
     const auto got = stream.read(buffer, idle);
     if (!got || *got == 0) return;

@@ -52,8 +52,6 @@ constexpr std::uintptr_t kNobody = 0;
 
 constexpr std::uint32_t kZero = 0, kNear = 1, kText = 2, kAny = 3;
 
-std::atomic<std::size_t> records{0};
-
 // /proc/self/mem of the process that opened it; a forked child has the same descriptor for its
 // parent's memory.
 std::atomic<int> own_memory{-1};
@@ -376,7 +374,7 @@ void freeze_run(StackSlab& slab, std::span<StackToFreeze> run) {
         ->store(reinterpret_cast<std::uintptr_t>(s.frozen), std::memory_order_release);
   }
   if (!done) return;
-  records.fetch_add(run.size(), std::memory_order_relaxed);
+  frozen_records.fetch_add(run.size(), std::memory_order_relaxed);
   const Stack first = run.front().stack;
   if (range.begin != first.bottom())
     ::madvise(first.bottom(), static_cast<std::size_t>(range.begin - first.bottom()),
@@ -432,7 +430,7 @@ Stack thaw_stack(FrozenStack* frozen) noexcept {
   if (begin_thaw(slot, word)) restore(*frozen, *slab);
   slot.store(kNobody, std::memory_order_release);
   std::free(frozen);
-  records.fetch_sub(1, std::memory_order_relaxed);
+  frozen_records.fetch_sub(1, std::memory_order_relaxed);
   return stack;
 }
 
@@ -450,8 +448,8 @@ bool thaw_frozen_at(const void* address) noexcept {
   return true;
 }
 
-void put_no_pages() noexcept { page_putter.store(-1, std::memory_order_relaxed); }
+std::atomic<std::size_t> frozen_records{0};
 
-std::size_t frozen_stacks() noexcept { return records.load(std::memory_order_relaxed); }
+void put_no_pages() noexcept { page_putter.store(-1, std::memory_order_relaxed); }
 
 }  // namespace smarm

@@ -13,6 +13,7 @@
 
 #include "runtime/context/stack_pool.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <span>
 
@@ -46,7 +47,10 @@ bool thaw_frozen_at(const void* address) noexcept;
 void put_no_pages() noexcept;
 
 // Records that exist now, of the whole process.
-std::size_t frozen_stacks() noexcept;
+extern std::atomic<std::size_t> frozen_records;
+inline std::size_t frozen_stacks() noexcept {
+  return frozen_records.load(std::memory_order_relaxed);
+}
 
 // Before a system call gets the buffer. Free while nothing hibernates.
 inline void thaw_buffer(const void* buffer) noexcept {

@@ -1,7 +1,7 @@
 // smarm.h: IO.
 
 #include "runtime/fault/raise.hpp"
-#include "runtime/io/socket.hpp"
+#include "runtime/io/socket_call.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/preempt.hpp"
 
@@ -15,7 +15,7 @@ namespace {
 
 // Every IO call: an actor's, in a section, a tick, and the unwinding of a kill outside of it.
 template <class F>
-int io_call(F f) {
+[[gnu::always_inline]] inline int io_call(F f) {
   int status;
   {
     Worker* w = current_worker();
@@ -61,10 +61,12 @@ void smarm_socket_close(smarm_socket* s) {
 }
 int smarm_socket_read(smarm_socket* s, void* buffer, size_t size, int64_t timeout_ns,
                       size_t* done) {
+  if (!s) return EBADF;
   return io_call([&] { return read_socket(*s, buffer, size, timeout_ns, *done); });
 }
 int smarm_socket_write(smarm_socket* s, const void* buffer, size_t size, int64_t timeout_ns,
                        size_t* done) {
+  if (!s) return EBADF;
   return io_call([&] { return write_socket(*s, buffer, size, timeout_ns, *done); });
 }
 int smarm_socket_accept(smarm_socket* s, int64_t timeout_ns, int* fd) {

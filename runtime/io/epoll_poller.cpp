@@ -1,11 +1,11 @@
 #include "runtime/io/epoll_poller.hpp"
 
 #include "runtime/base/assert.hpp"
+#include "runtime/base/syscall.hpp"
 #include "runtime/sched/park.hpp"
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,9 +15,10 @@ namespace smarm {
 namespace {
 
 constexpr std::uint64_t kKickData = ~std::uint64_t{0};
-constexpr std::uint32_t kEdges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr std::uint32_t kEdges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 constexpr std::uint32_t kReadEvents = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
 constexpr std::uint32_t kWriteEvents = EPOLLOUT | EPOLLHUP | EPOLLERR;
+constexpr std::uint32_t kUnreliableEvents = EPOLLRDHUP | EPOLLERR | EPOLLPRI;
 
 std::uint64_t event_data(int fd, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
@@ -28,46 +29,124 @@ int checked(int fd, const char* what) {
   return fd;
 }
 
-// Takes every waiter of one direction off and wakes it.
-void wake_all(FdEntry& entry, Direction d) {
-  while (Actor* a = entry.waiters[d].front()) {
-    entry.waiters[d].remove(*a);
-    const Ticket ticket = Ticket::unpack(a->wait_value);
-    a->wait_value = 0;
-    wake(ticket);
-  }
+std::uint32_t edges_of(std::uint32_t events) {
+  return (events & kReadEvents ? edge(kReadable) : 0) |
+         (events & kWriteEvents ? edge(kWritable) : 0) |
+         (events & kUnreliableEvents ? kUnreliable : 0);
 }
 
-// In Actor::wait_value: the file that was waited on is not behind its number any more.
-constexpr std::uint64_t kFileGone = ~std::uint64_t{0};
+// In Actor::wait_value of one that was taken off its list.
+constexpr std::uint64_t kHappened = 0;
+constexpr std::uint64_t kFileGone =
+    ~std::uint64_t{0};  // its file is not behind the number any more
+
+// Waiters that were taken off, to be woken once the lock of their list is free.
+class Wakings {
+ public:
+  // False: there is no room, wake these first.
+  bool take(WaitList& list, Actor& a, std::uint64_t why) {
+    if (count_ == kMost) return false;
+    list.remove(a);
+    tickets_[count_++] = Ticket::unpack(a.wait_value);
+    // release: who sees it is off the list, and knows what was done before.
+    std::atomic_ref(a.wait_value).store(why, std::memory_order_release);
+    return true;
+  }
+  void wake_them() {
+    for (std::size_t i = 0; i < count_; ++i) wake(tickets_[i]);
+    count_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 8;
+  std::array<Ticket, kMost> tickets_;
+  std::size_t count_ = 0;
+};
+
+// Takes the waiters of these directions off and wakes them. prepare() is called under the lock;
+// false: there is nothing to wake them for.
+template <class Prepare>
+void wake_all(FdEntry& entry, std::uint32_t edges, Prepare prepare) {
+  Wakings wakings;
+  bool more = true;
+  while (more) {
+    {
+      const std::lock_guard guard(entry.lock);
+      if (!prepare()) return;
+      more = false;
+      for (Direction d : {kReadable, kWritable}) {
+        if (!(edges & edge(d))) continue;
+        Actor* a = nullptr;
+        while (!more && (a = entry.waiters[d].front()))
+          more = !wakings.take(entry.waiters[d], *a, kHappened);
+      }
+    }
+    wakings.wake_them();
+  }
+}
+void wake_all(FdEntry& entry, std::uint32_t edges) {
+  wake_all(entry, edges, [] { return true; });
+}
 
 // Takes every waiter off but one, who came after the number had changed its meaning.
 void evict_others(FdEntry& entry, const Actor* keep) {
-  for (auto& list : entry.waiters) {
-    Actor* next = nullptr;
-    for (Actor* a = list.front(); a; a = next) {
-      next = a->wait_next;
-      if (a == keep) continue;
-      list.remove(*a);
-      const Ticket ticket = Ticket::unpack(a->wait_value);
-      a->wait_value = kFileGone;
-      wake(ticket);
+  Wakings wakings;
+  bool more = true;
+  while (more) {
+    more = false;
+    {
+      const std::lock_guard guard(entry.lock);
+      for (WaitList& list : entry.waiters) {
+        Actor* next = nullptr;
+        for (Actor* a = list.front(); a && !more; a = next) {
+          next = a->wait_next;
+          if (a != keep) more = !wakings.take(list, *a, kFileGone);
+        }
+      }
     }
+    wakings.wake_them();
   }
+}
+
+// Takes the actor off its list, unless somebody has.
+enum class Left : std::uint8_t { happened, gone, withdrawn };
+Left take_off(FdEntry& entry, Direction d, Actor& self) {
+  if (std::atomic_ref(self.wait_value).load(std::memory_order_acquire) == kHappened) [[likely]]
+    return Left::happened;
+  const std::lock_guard guard(entry.lock);
+  if (self.wait_value == kHappened) return Left::happened;
+  if (self.wait_value == kFileGone) return Left::gone;
+  entry.waiters[d].remove(self);
+  return Left::withdrawn;
+}
+
+WaitKind kind_of(Direction d) { return d == kReadable ? WaitKind::readable : WaitKind::writable; }
+
+// What the waiters that are listed wait for.
+std::uint32_t interest(FdEntry& entry) {
+  const std::lock_guard guard(entry.lock);
+  return (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) |
+         (entry.waiters[kWritable].front() ? static_cast<std::uint32_t>(EPOLLOUT) : 0u);
+}
+
+// Under the registration lock. From here on the number means another use of it.
+std::uint32_t next_generation(FdEntry& entry) {
+  const std::lock_guard guard(entry.lock);
+  entry.edges.store(kBoth, std::memory_order_relaxed);  // nobody has looked yet
+  return ++entry.generation;
 }
 
 // Counts a wait, so that the runtime does not end under it.
 class CountedWait {
  public:
-  explicit CountedWait(RuntimeCore& rt) : runtime_(rt) {
-    runtime_.io_waits.fetch_add(1, std::memory_order_seq_cst);
+  explicit CountedWait(Worker& w) {
+    w.io_waits.add();
+    if (!w.runtime.knows_io.load(std::memory_order_relaxed))
+      w.runtime.knows_io.store(true, std::memory_order_relaxed);
   }
-  ~CountedWait() { runtime_.io_waits.fetch_sub(1, std::memory_order_seq_cst); }
+  ~CountedWait() { current_worker()->io_waits.sub(); }  // perhaps another than at the start
   CountedWait(const CountedWait&) = delete;
   CountedWait& operator=(const CountedWait&) = delete;
-
- private:
-  RuntimeCore& runtime_;
 };
 
 }  // namespace
@@ -91,23 +170,22 @@ EpollPoller::EpollPoller(unsigned blocking_threads)
 }
 
 bool EpollPoller::poll(std::int64_t timeout_ns) {
-  timespec t{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   // epoll_pwait2 (Linux 5.11) takes nanoseconds. Older kernels: milliseconds, rounded up.
   static std::atomic<bool> has_pwait2{true};
-  long n = -1;
+  const int most = static_cast<int>(events_.size());
+  long n = -ENOSYS;
   if (has_pwait2.load(std::memory_order_relaxed)) {
-    n = ::syscall(SYS_epoll_pwait2, epoll_.get(), events_.data(), events_.size(),
-                  timeout_ns < 0 ? nullptr : &t, nullptr, 0);
-    if (n < 0 && errno == ENOSYS) has_pwait2.store(false, std::memory_order_relaxed);
+    const timespec t{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
+    n = raw_syscall(SYS_epoll_pwait2, epoll_.get(), events_.data(), most,
+                    timeout_ns < 0 ? nullptr : &t, nullptr, 0);
   }
-  if (n < 0 && !has_pwait2.load(std::memory_order_relaxed)) {
-    const int ms =
-        timeout_ns < 0
-            ? -1
-            : static_cast<int>(std::min<std::int64_t>((timeout_ns + 999'999) / 1'000'000, 60'000));
-    n = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), ms);
+  if (n == -ENOSYS) {
+    has_pwait2.store(false, std::memory_order_relaxed);
+    const std::int64_t ms = std::min<std::int64_t>((timeout_ns + 999'999) / 1'000'000, 60'000);
+    n = raw_syscall(SYS_epoll_pwait, epoll_.get(), events_.data(), most, timeout_ns < 0 ? -1 : ms,
+                    nullptr, 0);
   }
-  SMARM_ASSERT(n >= 0 || errno == EINTR);
+  SMARM_ASSERT(n >= 0 || n == -EINTR);
   event_count_ = n > 0 ? static_cast<int>(n) : 0;
   return event_count_ > 0;
 }
@@ -124,18 +202,17 @@ void EpollPoller::dispatch(Worker&) {
     if (event.data.u64 == kKickData) continue;
     const int fd = static_cast<int>(static_cast<std::uint32_t>(event.data.u64));
     FdEntry& entry = *table_.get(fd);
-    std::lock_guard lock(entry.mutex);
-    if (entry.generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) continue;
-    if (event.events & kReadEvents) {
-      entry.ready[kReadable] = true;
-      wake_all(entry, kReadable);
+    const std::uint32_t edges = edges_of(event.events);
+    wake_all(entry, edges, [&] {
+      if (entry.generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) return false;
+      entry.edges.fetch_or(edges, std::memory_order_release);
+      return true;
+    });
+    if (!entry.socket.load(std::memory_order_relaxed)) {
+      const std::lock_guard registration(entry.registration);
+      // One-shot: arms again for who still waits, else leaves.
+      if (!entry.socket.load(std::memory_order_relaxed)) withdraw(entry, fd);
     }
-    if (event.events & kWriteEvents) {
-      entry.ready[kWritable] = true;
-      wake_all(entry, kWritable);
-    }
-    if (!entry.socket)
-      withdraw(entry, fd);  // one-shot: arms again for who still waits, else leaves
   }
   event_count_ = 0;
 }
@@ -147,15 +224,13 @@ void EpollPoller::dispatch(Worker&) {
 // this one: they are told that theirs is gone.
 int EpollPoller::register_raw(FdEntry& entry, int fd, const Actor* newcomer) {
   epoll_event e{};
-  e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) |
-             (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
+  e.events = EPOLLONESHOT | interest(entry);
   e.data.u64 = event_data(fd, entry.generation);
   if (entry.registered) {
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) == 0) return 0;
     if (errno == ENOENT && newcomer) {
       evict_others(entry, newcomer);
-      e.events = EPOLLONESHOT | (entry.waiters[kReadable].front() ? EPOLLIN | EPOLLRDHUP : 0u) |
-                 (entry.waiters[kWritable].front() ? EPOLLOUT : 0u);
+      e.events = EPOLLONESHOT | interest(entry);
     }
   }
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) == 0 ||
@@ -167,15 +242,28 @@ int EpollPoller::register_raw(FdEntry& entry, int fd, const Actor* newcomer) {
 }
 
 void EpollPoller::withdraw(FdEntry& entry, int fd) {
-  if (entry.waiters[kReadable].front() || entry.waiters[kWritable].front()) {
+  if (interest(entry)) {
     if (register_raw(entry, fd, nullptr) == 0) return;
-    wake_all(entry, kReadable);  // the file is gone: they find out by trying
-    wake_all(entry, kWritable);
+    wake_all(entry, kBoth);  // the file is gone: they find out by trying
   }
   if (entry.registered)
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd,
                 nullptr);  // fails when the file was closed: it is gone then too
   entry.registered = false;
+}
+
+// Lists the actor and arms the kernel. 0 or an errno; EPERM: a file that is always ready.
+int EpollPoller::enlist_raw(FdEntry& entry, int fd, Direction d, Actor& self, Ticket ticket) {
+  const std::lock_guard registration(entry.registration);
+  if (entry.socket.load(std::memory_order_relaxed)) return EBUSY;  // belongs to a socket object
+  {
+    const std::lock_guard guard(entry.lock);
+    self.wait_value = ticket.pack();
+    entry.waiters[d].append(self);
+  }
+  const int error = register_raw(entry, fd, &self);
+  if (error) take_off(entry, d, self);
+  return error;
 }
 
 int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) {
@@ -192,47 +280,32 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
   }
   const std::uint64_t deadline =
       timeout_ns < 0 ? kNever : deadline_after(rt.clock().now_ns(), timeout_ns);
-  CountedWait counted(rt);
+  CountedWait counted(*current_worker());
   for (;;) {
     const Ticket ticket = begin_wait(self);
-    {
-      std::lock_guard lock(entry->mutex);
-      if (entry->socket) return EBUSY;  // belongs to a socket object
-      self.wait_value = ticket.pack();
-      entry->waiters[direction].append(self);
-      if (int error = register_raw(*entry, fd, &self)) {
-        entry->waiters[direction].remove(self);
-        if (error == EPERM) return 0;  // a regular file: always ready
-        return error;
-      }
-    }
-    const Woken woken = wait(
-        self, ticket, direction == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
-    bool happened, gone;
-    {
-      std::lock_guard lock(entry->mutex);
-      happened = self.wait_value == 0;
-      gone = self.wait_value == kFileGone;
-      if (!happened && !gone) {
-        entry->waiters[direction].remove(self);
-        if (!entry->socket) withdraw(*entry, fd);
-      }
+    if (int error = enlist_raw(*entry, fd, direction, self, ticket))
+      return error == EPERM ? 0 : error;
+    const Woken woken = wait(self, ticket, kind_of(direction), deadline);
+    const Left left = take_off(*entry, direction, self);
+    if (left == Left::withdrawn) {
+      const std::lock_guard registration(entry->registration);
+      if (!entry->socket.load(std::memory_order_relaxed)) withdraw(*entry, fd);
     }
     if (woken == Woken::killed) return kKilled;
-    if (happened) return 0;
-    if (gone) return EBADF;
+    if (left == Left::happened) return 0;
+    if (left == Left::gone) return EBADF;
     if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
   }
 }
 
 // ---- sockets ----
 
-int EpollPoller::adopt(int fd, std::uint32_t& generation) {
-  FdEntry* entry = table_.get(fd);
+int EpollPoller::adopt(int fd, FdEntry*& entry, std::uint32_t& generation) {
+  entry = table_.get(fd);
   if (!entry) return EBADF;
-  std::lock_guard lock(entry->mutex);
+  const std::lock_guard registration(entry->registration);
   evict_others(*entry, nullptr);  // they waited on a file that had the number before
-  generation = ++entry->generation;
+  generation = next_generation(*entry);
   epoll_event e{};
   e.events = kEdges;
   e.data.u64 = event_data(fd, generation);
@@ -240,58 +313,47 @@ int EpollPoller::adopt(int fd, std::uint32_t& generation) {
     if (errno != EEXIST || ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e) != 0) return errno;
   }
   entry->registered = true;
-  entry->socket = true;
-  entry->ready[kReadable] = entry->ready[kWritable] = true;
+  entry->socket.store(true, std::memory_order_relaxed);
   return 0;
 }
 
 void EpollPoller::forget(int fd, std::uint32_t generation) {
   FdEntry* entry = table_.get(fd);
-  std::lock_guard lock(entry->mutex);
+  const std::lock_guard registration(entry->registration);
   if (entry->generation != generation) return;
-  ++entry->generation;
+  next_generation(*entry);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  entry->registered = entry->socket = false;
-  wake_all(*entry, kReadable);
-  wake_all(*entry, kWritable);
+  entry->registered = false;
+  entry->socket.store(false, std::memory_order_relaxed);
+  wake_all(*entry, kBoth);
 }
 
-void EpollPoller::clear_ready(int fd, Direction d) {
-  FdEntry& entry = *table_.get(fd);
-  std::lock_guard lock(entry.mutex);
-  entry.ready[d] = false;
+void restore_edge(FdEntry& entry, Direction d) {
+  wake_all(entry, edge(d), [&] {  // one edge may stand for more than the caller has taken
+    entry.edges.fetch_or(edge(d), std::memory_order_release);
+    return true;
+  });
 }
 
-void EpollPoller::set_ready(int fd, Direction d) {
-  FdEntry& entry = *table_.get(fd);
-  std::lock_guard lock(entry.mutex);
-  entry.ready[d] = true;
-  wake_all(entry, d);  // one edge may stand for more than the caller has taken
-}
-
-int EpollPoller::wait_socket(int fd, std::uint32_t generation, Direction d,
+int EpollPoller::wait_socket(FdEntry& entry, std::uint32_t generation, Direction d,
                              std::uint64_t deadline) {
-  FdEntry& entry = *table_.get(fd);
   Actor& self = *current_actor();
   if (self.dying) return ECANCELED;
-  CountedWait counted(current_worker()->runtime);
+  CountedWait counted(*current_worker());
   for (;;) {
     const Ticket ticket = begin_wait(self);
     {
-      std::lock_guard lock(entry.mutex);
+      const std::lock_guard guard(entry.lock);
       if (entry.generation != generation) return EBADF;
-      if (entry.ready[d]) return 0;
+      if (entry.edges.load(std::memory_order_acquire) & edge(d)) return 0;
       self.wait_value = ticket.pack();
       entry.waiters[d].append(self);
     }
-    const Woken woken =
-        wait(self, ticket, d == kReadable ? WaitKind::readable : WaitKind::writable, deadline);
-    {
-      std::lock_guard lock(entry.mutex);
-      if (self.wait_value != 0) entry.waiters[d].remove(self);
-      if (woken != Woken::killed && entry.generation != generation) return EBADF;
-    }
+    const Woken woken = wait(self, ticket, kind_of(d), deadline);
+    const Left left = take_off(entry, d, self);
     if (woken == Woken::killed) return kKilled;
+    if (left == Left::happened) return 0;  // an edge, or the socket was closed
+    if (left == Left::gone) return EBADF;
     if (woken == Woken::by_time) return SMARM_E_TIMEOUT;
   }
 }

@@ -39,27 +39,31 @@ class EpollPoller final : public Poller {
   int wait_raw(int fd, Direction direction, std::int64_t timeout_ns);
 
   // Sockets: registered until forgotten. The generation names this use of the number.
-  int adopt(int fd, std::uint32_t& generation);
+  int adopt(int fd, FdEntry*& entry, std::uint32_t& generation);
   void forget(int fd, std::uint32_t generation);  // wakes its waiters
-  // Sleeps until an edge came since the last clear_ready. 0, SMARM_E_TIMEOUT, EBADF, or kKilled.
-  int wait_socket(int fd, std::uint32_t generation, Direction direction, std::uint64_t deadline_ns);
-  // Before an attempt: an edge that comes during it is then seen.
-  void clear_ready(int fd, Direction direction);
-  void set_ready(int fd, Direction direction);
+  // Sleeps until there is an edge. 0, SMARM_E_TIMEOUT, EBADF, or kKilled.
+  int wait_socket(FdEntry& entry, std::uint32_t generation, Direction direction,
+                  std::uint64_t deadline_ns);
 
   BlockingPool& blocking() { return blocking_; }
 
  private:
+  // Under the entry's registration lock.
   int register_raw(FdEntry& entry, int fd, const Actor* newcomer);
   void withdraw(FdEntry& entry, int fd);
+
+  int enlist_raw(FdEntry& entry, int fd, Direction direction, Actor& self, Ticket ticket);
 
   OwnedFd epoll_;
   OwnedFd event_;
   FdTable table_;
   BlockingPool blocking_;
-  std::array<epoll_event, 128> events_{};
+  std::array<epoll_event, 256> events_{};
   int event_count_ = 0;
 };
+
+// After an attempt that says nothing of what is left: puts the edge back, for others who wait too.
+void restore_edge(FdEntry& entry, Direction direction);
 
 // The poller of the calling actor's runtime.
 EpollPoller& current_poller();

@@ -6,14 +6,20 @@
 //
 // Two kinds of use share an entry: raw waits register for each wait (one-shot) and leave nothing
 // behind; a socket of the RAII types registers once, edge-triggered, and keeps what the edges said
-// in `ready` and `hung_up`.
+// in `edges`.
 //
-// 1. Everything in an entry is under its mutex. System calls on the poller happen under it: it is a
-// mutex, not a spinlock (rank: fd entry).
-// 2. An actor on one of the lists is waiting, or about to, with the ticket in its wait_value; who
+// 1. `registration` (rank: fd registration) is held over what the kernel is told and what goes with
+// it: `registered`, `socket` and, with `lock` too, `generation`. It is a mutex, for system calls
+// happen under it.
+// 2. `lock` (rank: fd entry, below it) guards the lists. A socket's waits and events take no other.
+// 3. `edges` is set under `lock`, so that who looks at it there before it sleeps misses none. It is
+// cleared by anybody, before a look at the socket: a read-modify-write, behind which the look sees
+// what the cleared edge stood for.
+// 4. An actor on one of the lists is waiting, or about to, with the ticket in its wait_value; who
 // takes it off the list owns the right to wake it.
 #pragma once
 
+#include "runtime/base/spinlock.hpp"
 #include "runtime/sync/channel.hpp"
 
 #include <array>
@@ -25,13 +31,22 @@ namespace smarm {
 
 enum Direction : unsigned { kReadable = 0, kWritable = 1 };
 
-struct FdEntry {
-  std::mutex mutex;
+// An edge in that direction came since somebody last looked.
+constexpr std::uint32_t edge(Direction d) { return 1u << d; }
+inline constexpr std::uint32_t kBoth = edge(kReadable) | edge(kWritable);
+// The peer has closed, an error came, or urgent data: what is read says nothing of what is left.
+// For good.
+inline constexpr std::uint32_t kUnreliable = 4;
+
+// What a socket's waits and events touch comes first, and lies in one cache line.
+struct alignas(kCacheLine) FdEntry {
+  Spinlock lock;
+  std::atomic<bool> socket{false};      // of the RAII types
+  std::atomic<std::uint32_t> edges{0};  // sockets
   std::uint32_t generation = 0;
   WaitList waiters[2];
-  bool registered = false;       // the kernel has it, as far as we know
-  bool socket = false;           // of the RAII types
-  bool ready[2] = {true, true};  // sockets: an edge came since the last look
+  bool registered = false;  // the kernel has it, as far as we know
+  std::mutex registration;
 };
 
 class FdTable {

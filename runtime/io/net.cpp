@@ -151,12 +151,19 @@ IoResult<detail::Socket> make_socket(Fd& fd, const char* operation, const std::s
   return detail::Socket(raw);
 }
 
+// Nagle's delay is for programs that write byte by byte; ours answer in whole messages.
+void set_no_delay(int fd) {
+  const int one = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
 SMARM_READS_ERRNO IoResult<detail::Socket> listen_on(const Address& a, const std::string& text) {
   Fd fd(::socket(a.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.fd < 0) return failure(errno, "socket", text);
   const int one = 1;
   if (a.get()->sa_family != AF_UNIX)
     ::setsockopt(fd.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (a.get()->sa_family != AF_UNIX) set_no_delay(fd.fd);  // those that it accepts inherit it
   if (::bind(fd.fd, a.get(), a.length) < 0) return failure(errno, "bind", text);
   if (::listen(fd.fd, SOMAXCONN) < 0) return failure(errno, "listen", text);
   return make_socket(fd, "listen", text);
@@ -171,12 +178,6 @@ SMARM_READS_ERRNO IoResult<detail::Socket> connect_to(const Address& a, Wait tim
   if (int status = smarm_socket_connect(socket->get(), a.get(), a.length, detail::opt_ns(timeout)))
     return failed_status(status, "connect", text);
   return socket;
-}
-
-// Nagle's delay is for programs that write byte by byte; ours answer in whole messages.
-void set_no_delay(int fd) {
-  const int one = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
 IoResult<detail::Socket> adopt_fd(int fd) {
@@ -204,32 +205,8 @@ bool somebody_listens(const Address& a) {
 
 // ---- streams ----
 
-SMARM_PUBLIC IoResult<std::size_t> detail::Stream::read(std::span<char> buffer, Wait timeout) {
-  if (!socket_.get()) return failure(EBADF, "read", "closed stream");
-  std::size_t done = 0;
-  if (int status =
-          smarm_socket_read(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
-    return failed_status(status, "read", peer_address(fd()));
-  return done;
-}
-
-SMARM_PUBLIC IoResult<std::size_t> detail::Stream::write(std::span<const char> buffer,
-                                                         Wait timeout) {
-  if (!socket_.get()) return failure(EBADF, "write", "closed stream");
-  std::size_t done = 0;
-  if (int status =
-          smarm_socket_write(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done))
-    return failed_status(status, "write", peer_address(fd()));
-  return done;
-}
-
-SMARM_PUBLIC IoResult<void> detail::Stream::write_all(std::span<const char> buffer, Wait timeout) {
-  while (!buffer.empty()) {
-    auto n = write(buffer, timeout);
-    if (!n) return std::unexpected(std::move(n.error()));
-    buffer = buffer.subspan(*n);
-  }
-  return {};
+SMARM_PUBLIC IoError detail::Stream::failed(int status, const char* operation) const {
+  return {io_code(status), operation, socket_.get() ? peer_address(fd()) : "closed stream"};
 }
 
 SMARM_PUBLIC IoResult<void> detail::Stream::read_exact(std::span<char> buffer, Wait timeout) {
@@ -298,13 +275,13 @@ SMARM_PUBLIC IoResult<TcpListener> TcpListener::bind(std::string_view address) {
 SMARM_PUBLIC IoResult<TcpListener> TcpListener::adopt(int fd) {
   auto socket = adopt_fd(fd);
   if (!socket) return std::unexpected(std::move(socket.error()));
+  set_no_delay(fd);
   return TcpListener(std::move(*socket));
 }
 
 SMARM_PUBLIC IoResult<TcpStream> TcpListener::accept(Wait timeout) {
   auto socket = accept_from(socket_, timeout);
   if (!socket) return std::unexpected(std::move(socket.error()));
-  set_no_delay(socket->fd());
   return TcpStream(std::move(*socket));
 }
 

@@ -98,6 +98,10 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, 
 }  // namespace
 
 int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done) {
+  if (size == 0) {  // of a socket recv would wait all the same
+    done = 0;
+    return 0;
+  }
   return retry_raw(fd, kReadable, timeout_ns, buffer, done,
                    [&] { return try_read(fd, buffer, size); });
 }

@@ -1,10 +1,8 @@
-#include "runtime/io/socket.hpp"
-
-#include "runtime/context/frozen_stack.hpp"
+#include "runtime/io/socket_call.hpp"
 #include "runtime/sched/blocks.hpp"
-#include "runtime/sched/park.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,25 +14,6 @@ namespace smarm {
 
 namespace {
 
-// Keeps the block alive while a call is under way: another actor may close the socket meanwhile.
-class InUse {
- public:
-  explicit InUse(smarm_socket& s) : socket_(s) {
-    socket_.references.fetch_add(1, std::memory_order_relaxed);
-  }  // relaxed: the caller has it
-  ~InUse() { drop(socket_); }
-  InUse(const InUse&) = delete;
-  InUse& operator=(const InUse&) = delete;
-  static void drop(smarm_socket& s) {
-    if (s.references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    ::close(s.fd);
-    free_block(&s, sizeof s);
-  }
-
- private:
-  smarm_socket& socket_;
-};
-
 std::uint64_t deadline_of(std::int64_t timeout_ns) {
   return timeout_ns < 0 ? kNever
                         : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
@@ -42,64 +21,24 @@ std::uint64_t deadline_of(std::int64_t timeout_ns) {
 
 EpollPoller& poller_of(RuntimeCore& rt) { return static_cast<EpollPoller&>(rt.poller()); }
 
-bool is_foreign(const smarm_socket& s) { return s.runtime != current_worker()->runtime.number(); }
-
-// Each a system call's result, or an errno below zero. errno is read here and nowhere else: an
-// actor may come back from a wait on another thread, and compilers keep errno's address across a
-// call.
-ssize_t result(ssize_t n) { return n >= 0 ? n : -errno; }
-[[gnu::noinline, gnu::noipa]] ssize_t try_read(int fd, void* buffer, std::size_t size) {
-  return result(::read(fd, buffer, size));
-}
-[[gnu::noinline, gnu::noipa]] ssize_t try_write(int fd, const void* buffer, std::size_t size) {
-  return result(::send(fd, buffer, size, MSG_NOSIGNAL));
-}
-[[gnu::noinline, gnu::noipa]] ssize_t try_accept(int fd) {
-  return result(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-}
-[[gnu::noinline, gnu::noipa]] int try_connect(int fd, const void* address, std::uint32_t length) {
-  return static_cast<int>(-result(::connect(fd, static_cast<const sockaddr*>(address), length)));
-}
 // 0: connected; EINPROGRESS: not yet; else why not.
-[[gnu::noinline, gnu::noipa]] int connection_state(int fd) {
+int connection_state(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return errno;
+  if (const long e = raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size); e < 0)
+    return static_cast<int>(-e);
   if (error) return error;
   sockaddr_storage peer;
   size = sizeof peer;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return 0;
-  return errno == ENOTCONN ? EINPROGRESS : errno;
+  const long e = raw_syscall(SYS_getpeername, fd, &peer, &size);
+  return e == -ENOTCONN ? EINPROGRESS : static_cast<int>(-e);
 }
 
-// Waits on EAGAIN, in the order: forget old edges, try, sleep until a new one. Any other outcome
-// says nothing of what is left: the edge is put back, for those who wait too. A buffer on a stack
-// that hibernates: as in raw.cpp.
-template <class F>
-int retry(smarm_socket& s, Direction d, std::int64_t timeout_ns, const void* buffer, ssize_t& n,
-          F attempt) {
-  if (is_foreign(s)) return EXDEV;
-  InUse in_use(s);
-  EpollPoller& poller = poller_of(current_worker()->runtime);
-  std::uint64_t deadline = 0;
-  bool has_deadline = false, thawed = false;
-  thaw_buffer(buffer);
-  for (;;) {
-    if (s.closed.load(std::memory_order_acquire)) return EBADF;
-    poller.clear_ready(s.fd, d);
-    n = attempt();
-    if (n != -EAGAIN) {
-      poller.set_ready(s.fd, d);
-      if (n == -EINTR) continue;
-      if (n == -EFAULT && !thawed && thaw_frozen_at(buffer)) {
-        thawed = true;
-        continue;
-      }
-      return n >= 0 ? 0 : static_cast<int>(-n);
-    }
-    if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
-    if (int status = poller.wait_socket(s.fd, s.generation, d, deadline)) return status;
-  }
+bool is_tcp(int fd) {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 &&
+         protocol == IPPROTO_TCP;
 }
 
 }  // namespace
@@ -111,7 +50,8 @@ smarm_socket* adopt_socket(int fd, int& error) {
     return nullptr;
   }
   std::uint32_t generation = 0;
-  error = current_poller().adopt(fd, generation);
+  FdEntry* entry = nullptr;
+  error = current_poller().adopt(fd, entry, generation);
   if (error) return nullptr;
   void* memory = alloc_block(sizeof(smarm_socket));
   if (!memory) {
@@ -122,8 +62,10 @@ smarm_socket* adopt_socket(int fd, int& error) {
   auto* s = new (memory) smarm_socket;
   s->fd = fd;
   s->generation = generation;
+  s->entry = entry;
   s->gate = &current_worker()->runtime.gate();
   s->runtime = current_worker()->runtime.number();
+  s->tcp = is_tcp(fd);
   return s;
 }
 
@@ -137,27 +79,47 @@ void close_socket(smarm_socket* s) {
   InUse::drop(*s);
 }
 
-int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns,
-                std::size_t& done) {
-  ssize_t n = 0;
-  const int status =
-      retry(s, kReadable, timeout_ns, buffer, n, [&] { return try_read(s.fd, buffer, size); });
-  if (status == 0) done = static_cast<std::size_t>(n);
-  return status;
+void free_socket(smarm_socket& s) {
+  raw_syscall(SYS_close, s.fd);
+  free_block(&s, sizeof s);
 }
 
-int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns,
-                 std::size_t& done) {
-  ssize_t n = 0;
-  const int status =
-      retry(s, kWritable, timeout_ns, buffer, n, [&] { return try_write(s.fd, buffer, size); });
-  if (status == 0) done = static_cast<std::size_t>(n);
-  return status;
+// A buffer on a stack that hibernates: as in raw.cpp.
+int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns) {
+  smarm_socket& s = call.socket;
+  std::uint64_t deadline = 0;
+  bool has_deadline = false, thawed = false;
+  thaw_buffer(call.buffer);
+  for (;;) {
+    if (s.closed.load(std::memory_order_acquire)) return EBADF;
+    if (n == kNotTried && !attempts.pointless()) {
+      attempts.begin();
+      n = call.attempt(call);
+    }
+    const long result = std::exchange(n, kNotTried);
+    if (result == -EAGAIN && attempts.again()) continue;
+    if (result != -EAGAIN && result != kNotTried) {
+      attempts.end(result);
+      if (result == -EINTR) continue;
+      if (result == -EFAULT && !thawed && thaw_frozen_at(call.buffer)) {
+        thawed = true;
+        continue;
+      }
+      n = result;
+      return n >= 0 ? 0 : static_cast<int>(-n);
+    }
+    if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
+    if (int status = attempts.sleep(deadline)) return status;
+    current_worker()->fetch_next();
+  }
 }
 
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd) {
-  ssize_t n = 0;
-  const int status = retry(s, kReadable, timeout_ns, nullptr, n, [&] { return try_accept(s.fd); });
+  constexpr auto attempt = [](const SocketCall& c) {
+    return raw_syscall(SYS_accept4, c.socket.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  };
+  long n = 0;
+  const int status = call_socket({s, kReadable, nullptr, 0, attempt}, attempt, n, timeout_ns);
   if (status == 0) fd = static_cast<int>(n);
   return status;
 }
@@ -165,20 +127,20 @@ int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd) {
 int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
                    std::int64_t timeout_ns) {
   if (is_foreign(s)) return EXDEV;
-  InUse in_use(s);
-  EpollPoller& poller = poller_of(current_worker()->runtime);
-  poller.clear_ready(s.fd, kWritable);
-  int state = try_connect(s.fd, address, length);
+  const InUse in_use(s);
+  Attempts attempts(s, kWritable, 0);
+  attempts.clear();
+  int state = static_cast<int>(-raw_syscall(SYS_connect, s.fd, address, length));
   if (state == EAGAIN) state = EINPROGRESS;
   // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is
   // proof.
   const std::uint64_t deadline = state == EINPROGRESS ? deadline_of(timeout_ns) : 0;
   while (state == EINPROGRESS) {
-    if (int status = poller.wait_socket(s.fd, s.generation, kWritable, deadline)) return status;
-    poller.clear_ready(s.fd, kWritable);
+    if (int status = attempts.sleep(deadline)) return status;
+    attempts.clear();
     state = connection_state(s.fd);
   }
-  poller.set_ready(s.fd, kWritable);
+  attempts.end(0);
   return state;
 }
 

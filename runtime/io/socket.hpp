@@ -13,8 +13,10 @@
 struct smarm_socket {
   int fd = -1;
   std::uint32_t generation = 0;
-  smarm::ForeignGate* gate = nullptr;        // of the runtime that adopted it
-  std::uint64_t runtime = 0;                 // its number
+  bool tcp = false;                    // a read that gives less than was asked for has taken all
+  std::uint64_t runtime = 0;           // the number of the one that adopted it
+  smarm::FdEntry* entry = nullptr;     // in its poller: only for actors of that runtime
+  smarm::ForeignGate* gate = nullptr;  // of that runtime
   std::atomic<std::uint32_t> references{1};  // the owner's and one for each call under way
   std::atomic<bool> closed{false};
 };
@@ -22,16 +24,31 @@ struct smarm_socket {
 namespace smarm {
 
 // In a section, by an actor of the runtime that adopted it. 0, SMARM_E_TIMEOUT, an errno or
-// kKilled.
+// kKilled. Reads and writes: socket_call.hpp.
 smarm_socket* adopt_socket(int fd, int& error);
 void close_socket(smarm_socket* s);
-int read_socket(smarm_socket& s, void* buffer, std::size_t size, std::int64_t timeout_ns,
-                std::size_t& done);
-int write_socket(smarm_socket& s, const void* buffer, std::size_t size, std::int64_t timeout_ns,
-                 std::size_t& done);
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd);
 int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
                    std::int64_t timeout_ns);
+void free_socket(smarm_socket& s);  // the last reference has gone
+
+// Keeps the block alive while a call is under way: another actor may close the socket meanwhile.
+class InUse {
+ public:
+  explicit InUse(smarm_socket& s) : socket_(s) {
+    socket_.references.fetch_add(1, std::memory_order_relaxed);
+  }  // relaxed: the caller has it
+  ~InUse() { drop(socket_); }
+  InUse(const InUse&) = delete;
+  InUse& operator=(const InUse&) = delete;
+  static void drop(smarm_socket& s) {
+    if (s.references.fetch_sub(1, std::memory_order_acq_rel) == 1) [[unlikely]]
+      free_socket(s);
+  }
+
+ private:
+  smarm_socket& socket_;
+};
 
 // Raw descriptors, whatever their flags.
 int read_raw(int fd, void* buffer, std::size_t size, std::int64_t timeout_ns, std::size_t& done);

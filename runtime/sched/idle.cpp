@@ -246,14 +246,19 @@ bool RuntimeCore::idle(Worker& w) {
   // Not idle any more: what is made runnable from here on is seen by whoever judges quiescence.
   if (w.in_poller) {
     if (happened) poller_->dispatch(w);
+    w.polled_position = w.ready.end_position();
     fire_timers_of_others(w);
     if (others_busy) look_after_others(w);
   }
-  if (w.in_poller) poller_taken_.store(false, std::memory_order_release);
+  const std::uint64_t now = clock_.now_ns();
+  if (w.in_poller) {
+    polled_ns_.store(now, std::memory_order_relaxed);
+    poller_taken_.store(false, std::memory_order_release);
+  }
   if (w.deputy) deputy_taken_.store(false, std::memory_order_release);
   w.in_poller = false;  // `deputy` stays: the next idle() looks whether it takes the poller over
   if (end) drain(w);
-  w.counters.idle_ns.add(clock_.now_ns() - began);
+  w.counters.idle_ns.add(now - began);
   return woken;
 }
 

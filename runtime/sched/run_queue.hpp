@@ -99,6 +99,11 @@ class RunQueue {
     head_.store(head + 1, std::memory_order_relaxed);
     return a;
   }
+  // Who is likely to be popped after `skip` others, or has been taken meanwhile. Owner.
+  const Actor* likely_next(std::uint32_t skip) const {
+    return ring_size() > skip ? slots_[(head() + skip) % kSize].load(std::memory_order_relaxed)
+                              : nullptr;
+  }
   // Nobody steals: pushes `a` and pops another in one, where there is another in the ring and
   // nothing behind it.
   bool can_rotate() const { return ring_size() != 0 && room_ != 0; }

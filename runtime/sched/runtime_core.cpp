@@ -15,6 +15,12 @@ namespace smarm {
 
 namespace {
 constexpr std::size_t kInjectBatch = 32;
+// A worker that has actors to run looks at the poller once in a timeslice, which is what an actor
+// with IO waits for anyway beside one that computes; but while some that were ready at the last
+// look have not had their turn, more of them gain nothing, and only push each other out of the
+// caches.
+constexpr std::uint64_t kPollInterval = 100'000;        // ns
+constexpr std::uint64_t kLongPollInterval = 2'000'000;  // all the same
 }  // namespace
 
 RuntimeCore::RuntimeCore(const smarm_config& config, std::unique_ptr<Poller> poller, Clock& clock)
@@ -141,13 +147,16 @@ bool RuntimeCore::take_injected(Worker& w) {
   return taken > 0;
 }
 
-bool RuntimeCore::try_poll(Worker& w) {
-  if (poller_taken_.exchange(true, std::memory_order_acquire)) return false;
+void RuntimeCore::look_at_poller(Worker& w, std::uint64_t now_ns) {
+  const std::uint64_t since = now_ns - polled_ns_.load(std::memory_order_relaxed);
+  if (since < kPollInterval || (since < kLongPollInterval && !w.ready.reached(w.polled_position)))
+    return;
+  if (poller_taken_.exchange(true, std::memory_order_acquire)) return;
+  polled_ns_.store(now_ns, std::memory_order_relaxed);
   w.counters.polls.add();
-  const bool any = poller_->poll(0);
-  if (any) poller_->dispatch(w);
+  if (poller_->poll(0)) poller_->dispatch(w);
+  w.polled_position = w.ready.end_position();
   poller_taken_.store(false, std::memory_order_release);
-  return any;
 }
 
 // ---- the end ----
@@ -156,12 +165,13 @@ bool RuntimeCore::try_poll(Worker& w) {
 // whose commands are looked at here.
 bool RuntimeCore::quiescent() const {
   if (commands_.load(std::memory_order_seq_cst) || inject_.size() != 0) return false;
-  if (holds_.load(std::memory_order_seq_cst) != 0 || io_waits.load(std::memory_order_seq_cst) != 0)
-    return false;
+  if (holds_.load(std::memory_order_seq_cst) != 0) return false;
+  std::uint64_t io_waits = 0;
   for (const auto& w : workers_) {
     if (w->has_local_work() || w->wheel.size() != 0) return false;
+    io_waits += w->io_waits.get();
   }
-  return true;
+  return io_waits == 0;
 }
 
 // Nothing will ever happen again by itself: what still lives is parked for ever and is unwound.

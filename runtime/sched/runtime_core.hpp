@@ -73,7 +73,8 @@ class RuntimeCore {
   void wake_one();
   void run_commands(Worker& w);
   bool take_injected(Worker& w);  // moves a share of the inject queue to w's
-  bool try_poll(Worker& w);       // looks at the poller unless another worker holds it
+  // Looks at the poller, unless another worker holds it or somebody has looked just now.
+  void look_at_poller(Worker& w, std::uint64_t now_ns);
   // Some worker has blocked its thread in this run: the next two are called, on w, by its
   // maintenance and its scheduler.
   bool strained() const { return strained_.load(std::memory_order_relaxed); }
@@ -118,9 +119,8 @@ class RuntimeCore {
   // Live tunables, read by the slow path of the tick.
   std::atomic<std::uint32_t> alloc_interval;
   std::atomic<std::uint64_t> timeslice_cycles;
-  // IO waits are counted here by the io floor (any worker); with them pending the runtime does not
-  // end.
-  std::atomic<std::int64_t> io_waits{0};
+  // Some actor has waited for IO in this runtime. Set by the io floor. relaxed: a hint.
+  std::atomic<bool> knows_io{false};
 
  private:
   enum class Phase : std::uint8_t { ready, running, draining, stopped };
@@ -167,6 +167,7 @@ class RuntimeCore {
   Spinlock idle_lock_;  // rank: idle
   std::vector<Worker*> idle_;
   std::atomic<bool> poller_taken_{false};
+  std::atomic<std::uint64_t> polled_ns_{0};  // when it was looked at last. relaxed: a hint
   std::atomic<bool> deputy_taken_{false};
   std::atomic<bool> watch_asleep_{false};
   // Written under the idle lock.

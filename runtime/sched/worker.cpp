@@ -331,9 +331,25 @@ bool Worker::cancel_timer(TimerNode& timer) {
 
 // Timers come due in batches, and who has slept long has its stack in no cache and no TLB: what it
 // goes on with is fetched while the rest of the batch is woken.
-void prefetch_stack(const Actor& a) {
+[[gnu::no_sanitize("thread")]] void prefetch_stack(const Actor& a) {
   const auto* sp = static_cast<const char*>(a.context.sp);
   for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(sp + line * 64);
+}
+
+// Both ends of the stack: the frames of the wait, and those of the actor's own outermost functions,
+// which may lie a buffer's size apart. Those actors may belong to a thief by now, who writes what
+// is read here: it is a hint.
+[[gnu::no_sanitize("thread")]] void Worker::fetch_next() const {
+  if (const Actor* later = ready.likely_next(1)) {
+    __builtin_prefetch(later);
+    __builtin_prefetch(&later->index);
+    __builtin_prefetch(&later->wait_value);
+  }
+  const Actor* next = ready.likely_next(0);
+  if (!next || !next->stack) return;
+  prefetch_stack(*next);
+  const char* start = stack_start(*next);
+  for (std::size_t line = 1; line <= 6; ++line) __builtin_prefetch(start - line * 64);
 }
 
 // One at a time, so that no waker is called under the lock and a due timer can be cancelled until
@@ -386,7 +402,7 @@ void Worker::maintain() {
   }
   runtime.run_commands(*this);
   if (!wheel.empty()) fire_due_timers(*this, now);
-  if (runtime.io_waits.load(std::memory_order_relaxed) > 0) runtime.try_poll(*this);
+  if (runtime.knows_io.load(std::memory_order_relaxed)) runtime.look_at_poller(*this, now);
   if (fresh.size() == 0) runtime.take_injected(*this);
   runtime.hibernation().look(*this, now);
   if (runtime.strained()) [[unlikely]]

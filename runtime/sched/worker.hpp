@@ -106,6 +106,10 @@ class alignas(kCacheLine) Worker {
   void fire_due_timers(Worker& on, std::uint64_t now_ns);  // of this worker's wheel, onto `on`
   std::uint64_t next_timer_ns();
 
+  // Fetches the stack of the actor that goes next, into the cache. For one that is about to do a
+  // system call: it hides the misses behind that.
+  void fetch_next() const;
+
   // Timers, commands, IO and the inject queue, every so many switches and after each used-up
   // timeslice.
   void maintain();
@@ -139,8 +143,9 @@ class alignas(kCacheLine) Worker {
   std::uint64_t slice_start = 0;  // TSC at the first look during this turn; 0: not looked yet
   EhState* eh = nullptr;
   RunQueue ready;
-  ActorList pinned;               // preempted: they resume on this thread
-  std::uint32_t pinned_turn = 0;  // the position in `ready` that the first of them comes after
+  ActorList pinned;                   // preempted: they resume on this thread
+  std::uint32_t polled_position = 0;  // in `ready`, when it looked at the poller last
+  std::uint32_t pinned_turn = 0;      // the position in `ready` that the first of them comes after
   enum class Passing : std::uint8_t { not_yet, now, done } passing = Passing::not_yet;
   FreshDeque fresh;
   Peeked<bool> irregular{false};  // something may be in `fresh` or `pinned`, or it is on a detour
@@ -161,6 +166,9 @@ class alignas(kCacheLine) Worker {
   StackCache stacks;
   ActorCache actors;
   WorkerCounters counters;
+  // IO waits that began here less those that ended here. While there are any, in all workers
+  // together, the runtime does not end.
+  Counter io_waits;
   std::uint32_t tick_interval = kMaxTicks;
   std::uint64_t last_maintenance_ns = 0;
   std::uint64_t random_state;

@@ -137,20 +137,43 @@ class Socket {
 
 class Stream {
  public:
-  [[nodiscard]] IoResult<std::size_t> read(std::span<char> buffer,
-                                           Wait timeout = {});  // 0: the peer has closed
-  [[nodiscard]] IoResult<std::size_t> write(std::span<const char> buffer,
-                                            Wait timeout = {});  // at least 1 byte
-  [[nodiscard]] IoResult<void> write_all(std::span<const char> buffer,
-                                         Wait timeout = {});  // the time is for each step
-  [[nodiscard]] IoResult<void> read_exact(
-      std::span<char> buffer, Wait timeout = {});  // an early end is no_message_available
+  // 0: the peer has closed.
+  [[nodiscard]] IoResult<std::size_t> read(std::span<char> buffer, Wait timeout = {}) {
+    std::size_t done = 0;
+    const int status =
+        smarm_socket_read(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done);
+    if (status != SMARM_OK) [[unlikely]]
+      return std::unexpected(failed(status, "read"));
+    return done;
+  }
+  // At least 1 byte of a non-empty buffer, perhaps fewer than asked.
+  [[nodiscard]] IoResult<std::size_t> write(std::span<const char> buffer, Wait timeout = {}) {
+    std::size_t done = 0;
+    const int status =
+        smarm_socket_write(socket_.get(), buffer.data(), buffer.size(), opt_ns(timeout), &done);
+    if (status != SMARM_OK) [[unlikely]]
+      return std::unexpected(failed(status, "write"));
+    return done;
+  }
+  // The time is for each step.
+  [[nodiscard]] IoResult<void> write_all(std::span<const char> buffer, Wait timeout = {}) {
+    while (!buffer.empty()) {
+      auto n = write(buffer, timeout);
+      if (!n) [[unlikely]]
+        return std::unexpected(std::move(n.error()));
+      buffer = buffer.subspan(*n);
+    }
+    return {};
+  }
+  // An early end is no_message_available.
+  [[nodiscard]] IoResult<void> read_exact(std::span<char> buffer, Wait timeout = {});
   void close() { socket_.close(); }
   int fd() const { return socket_.fd(); }
 
  protected:
   Stream() = default;
   explicit Stream(Socket socket) : socket_(std::move(socket)) {}
+  IoError failed(int status, const char* operation) const;
   Socket socket_;
 };
 }  // namespace detail

@@ -412,6 +412,7 @@ smarm_socket* smarm_socket_adopt(
     int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's */
 int smarm_socket_fd(const smarm_socket*);
 void smarm_socket_close(smarm_socket*); /* [any] wakes its waiters with EBADF */
+/* EBADF also for NULL. */
 int smarm_socket_read(smarm_socket*, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
 int smarm_socket_write(smarm_socket*, const void* buffer, size_t size, int64_t timeout_ns,
                        size_t* done);

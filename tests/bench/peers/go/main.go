@@ -1,5 +1,6 @@
 // The Go side of ./dev bench --peers: go BENCH WORKERS RUNS prints one JSON line for each figure of
-// the benchmark. Exit code 3: there is no such benchmark here.
+// the benchmark. Exit code 3: there is no such benchmark here. go serve_echo WORKERS PORT is a
+// server for ./dev bench --wire.
 package main
 
 import (
@@ -67,12 +68,15 @@ func main() {
 	name := os.Args[1]
 	workers, _ := strconv.Atoi(os.Args[2])
 	runs, _ := strconv.Atoi(os.Args[3])
+	if workers > 0 {
+		runtime.GOMAXPROCS(workers)
+	}
+	if name == "serve_echo" {
+		serveEcho(os.Args[3])
+	}
 	b, found := benchmarks[name]
 	if !found {
 		os.Exit(3)
-	}
-	if workers > 0 {
-		runtime.GOMAXPROCS(workers)
 	}
 	if !b.fresh {
 		b.run() // warm-up

@@ -1,10 +1,12 @@
 //! The tokio side of ./dev bench --peers: tokio BENCH WORKERS RUNS prints one JSON line for each
-//! figure of the benchmark. Exit code 3: there is no such benchmark here. One worker is the
+//! figure of the benchmark. Exit code 3: there is no such benchmark here. tokio
+//! serve_echo WORKERS PORT is a server for ./dev bench --wire. One worker is the
 //! current_thread runtime, more are multi_thread; the work itself runs in a spawned task.
 
 mod actors;
 mod channels;
 mod crowds;
+mod servers;
 mod timers;
 
 use std::future::Future;
@@ -83,7 +85,7 @@ fn runtime(workers: usize) -> Runtime {
     if workers > 1 {
         builder.worker_threads(workers);
     }
-    builder.enable_time().build().expect("a runtime")
+    builder.enable_all().build().expect("a runtime")
 }
 
 fn main() {
@@ -94,6 +96,11 @@ fn main() {
     }
     let workers: usize = args[2].parse().expect("WORKERS");
     let runs: usize = args[3].parse().expect("RUNS");
+    if args[1] == "serve_echo" {
+        let port = args[3].parse().expect("PORT");
+        runtime(workers).block_on(async { tokio::spawn(servers::serve_echo(port)).await.ok() });
+        return;
+    }
     let benchmark = find(&args[1]).unwrap_or_else(|| std::process::exit(3));
     let runtime = runtime(workers);
     let measure =

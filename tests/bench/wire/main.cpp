@@ -1,0 +1,208 @@
+// ./dev bench --wire: what a request costs a server, beside bare loops and other runtimes. The
+// server has the first CPU for itself, the load the last one. Measured in rounds, each server once
+// a round, so that what the machine does meanwhile falls on all.
+
+#include "tests/bench/programs.hpp"
+#include "tests/bench/wire/load.hpp"
+#include "tests/bench/wire/server_process.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using bench::Result;
+using bench::summary;
+
+struct Server {
+  std::string name;
+  std::vector<std::string> command;  // {port} stands for the port
+};
+
+struct Case {
+  std::string name;
+  unsigned connections;
+  std::string request;
+  bool echo;
+  std::vector<Server> servers;  // the first one is what the others are compared with
+};
+
+struct Options {
+  int runs = 15;
+  bool json = false;
+  std::vector<std::string> names;
+  std::map<std::string, std::string> programs;  // of peers
+};
+
+// What one server's runs gave.
+struct Figures {
+  std::string failure;
+  std::vector<double> per_second, cpu_us, p50, p99, p999;
+};
+
+constexpr const char* kUsage =
+    "usage: wire [--json] [--runs N] [--program NAME=PATH]... [NAME...]\n";
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool more = i + 1 < argc;
+    if (word == "--json") {
+      o.json = true;
+    } else if (word == "--runs" && more) {
+      o.runs = std::max(1, std::atoi(argv[++i]));
+    } else if (word == "--program" && more) {
+      const std::string both = argv[++i];
+      const std::size_t equals = both.find('=');
+      if (equals == std::string::npos) throw std::runtime_error(kUsage);
+      o.programs[both.substr(0, equals)] = both.substr(equals + 1);
+    } else if (word.starts_with("-")) {
+      throw std::runtime_error(kUsage);
+    } else {
+      o.names.push_back(word);
+    }
+  }
+  return o;
+}
+
+std::vector<Case> cases(const Options& o) {
+  const std::string ours = std::filesystem::path(bench::self()).parent_path() / "wire_server";
+  const auto own = [&](const char* name, const char* kind) {
+    return Server{name, {ours, kind, "{port}"}};
+  };
+  std::vector<Server> echo = {own("bare epoll", "epoll"), own("bare io_uring", "uring"),
+                              own("smarm", "actors")};
+  for (const auto& [name, program] : o.programs)
+    echo.push_back({name, {program, "serve_echo", "1", "{port}"}});
+  const std::string request(64, 'x');
+  return {
+      {"echo_50", 50, request, true, echo},
+      {"echo_1000", 1000, request, true, echo},
+      {"echo_beside_hog",
+       50,
+       request,
+       true,
+       {own("smarm", "actors"), own("allocating hog", "beside_allocating"),
+        own("spinning hog", "beside_spinning")}},
+  };
+}
+
+void measure(const Case& c, const Server& server, unsigned cpu, const std::string& log,
+             Figures& figures) {
+  const std::uint16_t port = wire::free_port();
+  std::vector<std::string> command = server.command;
+  for (std::string& word : command) {
+    if (word == "{port}") word = std::to_string(port);
+  }
+  const wire::ServerProcess process(command, cpu, log);
+  if (!wire::wait_for_port(port, std::chrono::seconds(10))) {
+    figures.failure = "nobody listens; see " + log;
+    return;
+  }
+  std::uint64_t cpu_ns = 0;
+  const wire::Load load{
+      .port = port, .connections = c.connections, .request = c.request, .echo = c.echo};
+  const wire::Answered a = wire::put_load(
+      load, [&] { cpu_ns = process.cpu_ns(); }, [&] { cpu_ns = process.cpu_ns() - cpu_ns; });
+  if (!a.failure.empty() || process.ended()) {
+    figures.failure = process.ended() ? "the server has ended; see " + log : a.failure;
+    return;
+  }
+  const double requests = a.per_second * std::chrono::duration<double>(load.measured).count();
+  figures.per_second.push_back(a.per_second);
+  figures.cpu_us.push_back(static_cast<double>(cpu_ns) / 1000 / requests);
+  figures.p50.push_back(a.p50_us);
+  figures.p99.push_back(a.p99_us);
+  figures.p999.push_back(a.p999_us);
+}
+
+void print_json(const Case& c, const Server& s, const Figures& f) {
+  const auto line = [&](const char* figure, const char* unit, const std::vector<double>& values) {
+    const Result r = summary(values);
+    std::printf(
+        "{\"bench\":\"%s%s\",\"server\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"min\":%.3f,"
+        "\"max\":%.3f}\n",
+        c.name.c_str(), figure, s.name.c_str(), r.median, unit, r.min, r.max);
+  };
+  line("", "1/s", f.per_second);
+  line("_cpu", "us", f.cpu_us);
+  line("_p50", "us", f.p50);
+  line("_p99", "us", f.p99);
+  line("_p999", "us", f.p999);
+}
+
+// The median of the ratios within each round: what the machine does meanwhile falls on both.
+double ratio(const std::vector<double>& ours, const std::vector<double>& base) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(ours.size(), base.size()); ++i)
+    ratios.push_back(ours[i] / base[i]);
+  return summary(ratios).median;
+}
+
+void print_row(const Case& c, const Server& s, const Figures& f, const Figures& base) {
+  std::printf("%-16s %-16s %9.0f %9.2f %8.0f %8.0f %8.0f", c.name.c_str(), s.name.c_str(),
+              summary(f.per_second).median, summary(f.cpu_us).median, summary(f.p50).median,
+              summary(f.p99).median, summary(f.p999).median);
+  if (base.failure.empty())
+    std::printf(" %7.3f %7.3f %7.3f", ratio(f.per_second, base.per_second),
+                ratio(f.cpu_us, base.cpu_us), ratio(f.p99, base.p99));
+  std::printf("\n");
+}
+
+void run(const Case& c, const Options& o, unsigned cpu) {
+  std::vector<Figures> all(c.servers.size());
+  const std::string log =
+      std::filesystem::temp_directory_path() / ("wire." + std::to_string(::getpid()) + ".log");
+  for (int round = 0; round < o.runs; ++round) {
+    for (std::size_t i = 0; i < c.servers.size(); ++i) {
+      if (all[i].failure.empty()) measure(c, c.servers[i], cpu, log, all[i]);
+    }
+  }
+  bool failed = false;
+  for (std::size_t i = 0; i < c.servers.size(); ++i) {
+    if (!all[i].failure.empty()) {
+      failed = true;
+      std::fprintf(stderr, "%s, %s: %s\n", c.name.c_str(), c.servers[i].name.c_str(),
+                   all[i].failure.c_str());
+    } else if (o.json) {
+      print_json(c, c.servers[i], all[i]);
+    } else {
+      print_row(c, c.servers[i], all[i], all[0]);
+    }
+  }
+  std::fflush(stdout);
+  if (!failed) std::filesystem::remove(log);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const Options o = parse(argc, argv);
+  const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+  if (cpus < 2) throw std::runtime_error("a server and its load need a CPU each");
+  wire::stay_on(static_cast<unsigned>(cpus) - 1);
+  if (!o.json)
+    std::printf("%-16s %-16s %9s %9s %8s %8s %8s %7s %7s %7s\n", "case", "server", "req/s",
+                "CPU us/rq", "p50 us", "p99 us", "p99.9", "x rate", "x CPU", "x p99");
+  bool any = false;
+  for (const Case& c : cases(o)) {
+    if (!o.names.empty() && std::ranges::find(o.names, c.name) == o.names.end()) continue;
+    any = true;
+    run(c, o, 0);
+  }
+  if (!any) throw std::runtime_error("there is no such case");
+  return 0;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "%s\n", e.what());
+  return 2;
+}

@@ -1,0 +1,23 @@
+// The servers that are measured: wire_server KIND PORT serves on 127.0.0.1 until SIGTERM.
+#pragma once
+
+#include <cstdint>
+
+namespace wire {
+
+// A listening socket, non-blocking. Ends the process when there is none to be had.
+int listen_on(std::uint16_t port);
+[[noreturn]] void die(const char* what);
+
+// One thread each. They come back on SIGTERM or not at all.
+void serve_by_epoll(std::uint16_t port);  // the floor: a bare loop, level-triggered
+void serve_by_uring(std::uint16_t port);  // the same on a bare ring
+// Ours, one worker: an actor for each connection.
+enum class Neighbour {
+  none,
+  allocating,  // an actor that computes and allocates, for ever, on the same worker
+  spinning     // one that only computes
+};
+void serve_by_actors(std::uint16_t port, Neighbour neighbour);
+
+}  // namespace wire

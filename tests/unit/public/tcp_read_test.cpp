@@ -1,0 +1,202 @@
+// Reading from TCP, where a short read tells that nothing is left: what may lie behind one.
+#include "tests/unit/public/io_support.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <system_error>
+
+using namespace test;
+
+namespace {
+
+// A stream, and the bare socket at its other end, which the test works by hand.
+struct Ends {
+  smarm::TcpStream stream;
+  int peer = -1;
+  Ends() {
+    auto listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
+    peer = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_port = htons(listener.port());
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(peer, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
+    stream = listener.accept(kPatience).value();
+  }
+  ~Ends() { close_peer(); }
+  Ends(const Ends&) = delete;
+  Ends& operator=(const Ends&) = delete;
+  void send(std::string_view text, int flags = 0) const {
+    REQUIRE(::send(peer, text.data(), text.size(), flags | MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(text.size()));
+  }
+  void close_peer() {
+    if (peer >= 0) ::close(std::exchange(peer, -1));
+  }
+  // What the next read gives; "-" and the error's name when it is one.
+  std::string read(std::size_t size = 64) {
+    std::string text(size, '\0');
+    auto n = stream.read(text, kPatience);
+    if (!n) return "-" + n.error().code.message();
+    text.resize(*n);
+    return text;
+  }
+  // Another actor does that while this one reads.
+  template <class F>
+  std::string read_while(F f) {
+    auto other = smarm::spawn([reader = smarm::self_pid(), &f] {
+      yield_until_parked(reader);
+      f();
+    });
+    std::string text = read();
+    CHECK(other.join());
+    return text;
+  }
+};
+
+}  // namespace
+
+TEST_SUITE("public tcp read") {
+  TEST_CASE("bytes and the end that came together: the bytes, then the end") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      ends.send("last words");
+      ends.close_peer();
+      CHECK(ends.read() == "last words");
+      CHECK(ends.read().empty());
+      CHECK(ends.read().empty());  // it stays the end
+    });
+  }
+
+  TEST_CASE("bytes and the end that came together, for a reader that waits") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      CHECK(ends.read_while([&] {
+        ends.send("last words");
+        ends.close_peer();
+      }) == "last words");
+      CHECK(ends.read().empty());
+    });
+  }
+
+  TEST_CASE("bytes that come between a short read and the next one are not waited for") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      for (int i = 0; i < 200; ++i) {
+        const std::string text = "message " + std::to_string(i);
+        ends.send(text);
+        CHECK(ends.read() == text);  // short: the next read waits, unless an edge comes first
+        if (i % 3 == 0) smarm::yield_now();
+      }
+      CHECK(ends.read_while([&] { ends.send("waited for"); }) == "waited for");
+    });
+  }
+
+  TEST_CASE("a read that fills its buffer exactly leaves the rest for the next one") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      ends.send("abcdefgh");
+      CHECK(ends.read(4) == "abcd");
+      CHECK(ends.read(4) == "efgh");  // nothing is left, but the size does not tell
+      CHECK(ends.read_while([&] { ends.send("more"); }) == "more");
+    });
+  }
+
+  TEST_CASE("a read stops short at urgent data, and what is behind it is not lost") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      ends.send("before");
+      ends.send("!", MSG_OOB);
+      ends.send("after");
+      CHECK(ends.read() == "before");
+      CHECK(ends.read() == "after");
+      CHECK(ends.read_while([&] {
+        ends.send("be");
+        ends.send("!", MSG_OOB);
+        ends.send("hind");
+      }) == "be");
+      CHECK(ends.read() == "hind");
+    });
+  }
+
+  TEST_CASE("a peer that resets: what was read stands, then the error") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      ends.send("some");
+      CHECK(ends.read() == "some");
+      CHECK(ends.read_while([&] {
+        const linger at_once{1, 0};
+        ::setsockopt(ends.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        ends.close_peer();
+      }) == "-Connection reset by peer");
+      CHECK(ends.read().empty());
+    });
+  }
+
+  TEST_CASE("two readers of one stream share what comes, and nothing stays behind") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      constexpr std::size_t kAll = 2000;
+      std::atomic<std::size_t> got{0};
+      const auto read_some = [&] {
+        std::array<char, 7> buffer;
+        while (got < kAll) {
+          auto n = ends.stream.read(buffer, kPatience);
+          if (!n || *n == 0) return;
+          got += *n;
+        }
+      };
+      auto one = smarm::spawn(read_some), two = smarm::spawn(read_some);
+      for (std::size_t sent = 0; sent < kAll; sent += 10) {
+        ends.send("0123456789");
+        smarm::yield_now();
+      }
+      CHECK(yield_until([&] { return got == kAll; }));
+      ends.close_peer();  // ends the one that waits
+      CHECK(one.join());
+      CHECK(two.join());
+    });
+  }
+
+  TEST_CASE("a reader that is killed in its wait leaves the stream to the next one") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      auto reader = smarm::spawn([&] { (void)ends.read(); });
+      REQUIRE(yield_until_parked(reader.pid()));
+      smarm::kill(reader.pid());
+      CHECK_FALSE(reader.join());
+      CHECK(ends.read_while([&] { ends.send("for the next"); }) == "for the next");
+    });
+  }
+
+  TEST_CASE("a read whose time has run out loses nothing that comes later") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      std::array<char, 64> buffer;
+      ends.send("x");
+      CHECK(ends.read() == "x");
+      auto late = ends.stream.read(buffer, 1ms);
+      REQUIRE_FALSE(late.has_value());
+      CHECK(late.error().code == std::errc::timed_out);
+      ends.send("later");
+      CHECK(ends.read() == "later");
+    });
+  }
+
+  TEST_CASE("nothing is asked for: a read of no bytes and a write of none answer 0 at once") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      CHECK(ends.stream.read(std::span<char>(), kPatience).value() == 0);
+      ends.send("x");
+      CHECK(ends.read() == "x");
+      CHECK(ends.stream.read(std::span<char>(), kPatience).value() == 0);
+      // Also when the peer takes nothing more.
+      std::string block(1 << 16, 'b');
+      while (ends.stream.write(block, 1ms)) {
+      }
+      CHECK(ends.stream.write(std::span<const char>(), kPatience).value() == 0);
+      CHECK(ends.stream.write_all(std::span<const char>(), kPatience).has_value());
+    });
+  }
+}
