@@ -114,6 +114,8 @@ void learn_signals() {
   libc_sigaltstack.function();
 }
 
+bool is_used_by_host(int signal) { return signal == SIGURG || (is_host() && is_guarded(signal)); }
+
 int set_action(int signal, const struct sigaction* action, struct sigaction* before) noexcept {
   return libc_sigaction(signal, action, before);
 }

@@ -21,6 +21,9 @@ void guard_signals();
 // [any thread, not in a signal handler] Puts back what was replaced. Some microseconds.
 void restore_signals();
 
+// Nobody else may have it: one that the runtime needs, or of a host's.
+bool is_used_by_host(int signal);
+
 // libc's own, for handlers.
 int set_action(int signal, const struct sigaction* action, struct sigaction* before) noexcept;
 

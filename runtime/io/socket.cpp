@@ -34,11 +34,43 @@ int connection_state(int fd) {
   return e == -ENOTCONN ? EINPROGRESS : static_cast<int>(-e);
 }
 
-bool is_tcp(int fd) {
+smarm_socket::Kind kind_of(int fd) {
   int protocol = 0;
   socklen_t size = sizeof protocol;
-  return ::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 &&
-         protocol == IPPROTO_TCP;
+  const long e = raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size);
+  if (e == -ENOTSOCK) return smarm_socket::Kind::file;
+  return e == 0 && protocol == IPPROTO_TCP ? smarm_socket::Kind::tcp : smarm_socket::Kind::socket;
+}
+
+std::size_t bytes_of(const msghdr& message) {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) sum += message.msg_iov[i].iov_len;
+  return sum;
+}
+
+// Another actor's stack, which may hibernate, can be where a buffer lies. The kernel does not thaw
+// it: raw.cpp.
+template <class F>
+bool any_buffer(const SocketCall& call, F f) {
+  if (!call.is_message) return f(call.buffer);
+  const auto& message = *static_cast<const msghdr*>(call.buffer);
+  bool any = false;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) any = f(message.msg_iov[i].iov_base) || any;
+  return any;
+}
+
+// Before it was accepted: accept(2).
+bool connection_has_gone(long n) {
+  switch (-n) {
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH: return true;
+    default: return false;
+  }
 }
 
 }  // namespace
@@ -65,7 +97,7 @@ smarm_socket* adopt_socket(int fd, int& error) {
   s->entry = entry;
   s->gate = &current_worker()->runtime.gate();
   s->runtime = current_worker()->runtime.number();
-  s->tcp = is_tcp(fd);
+  s->kind = kind_of(fd);
   return s;
 }
 
@@ -84,12 +116,11 @@ void free_socket(smarm_socket& s) {
   free_block(&s, sizeof s);
 }
 
-// A buffer on a stack that hibernates: as in raw.cpp.
 int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns) {
   smarm_socket& s = call.socket;
   std::uint64_t deadline = 0;
   bool has_deadline = false, thawed = false;
-  thaw_buffer(call.buffer);
+  any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
   for (;;) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
     if (n == kNotTried && !attempts.pointless()) {
@@ -101,7 +132,7 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
     if (result != -EAGAIN && result != kNotTried) {
       attempts.end(result);
       if (result == -EINTR) continue;
-      if (result == -EFAULT && !thawed && thaw_frozen_at(call.buffer)) {
+      if (result == -EFAULT && !thawed && any_buffer(call, thaw_frozen_at)) {
         thawed = true;
         continue;
       }
@@ -114,9 +145,47 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
   }
 }
 
+int receive_message(smarm_socket& s, msghdr& message, std::int64_t timeout_ns, std::size_t& done) {
+  constexpr auto attempt = [](const SocketCall& c) {
+    const auto* m = static_cast<const msghdr*>(c.buffer);
+    if (c.socket.kind == smarm_socket::Kind::file)
+      return raw_syscall(SYS_readv, c.socket.fd, m->msg_iov, m->msg_iovlen);
+    return raw_syscall(SYS_recvmsg, c.socket.fd, m, MSG_CMSG_CLOEXEC);
+  };
+  const std::size_t size = bytes_of(message);
+  if (size == 0 && s.kind == smarm_socket::Kind::tcp) {
+    done = 0;
+    return 0;
+  }
+  long n = 0;
+  const int status =
+      call_socket({s, kReadable, &message, size, attempt, true}, attempt, n, timeout_ns);
+  if (status == 0) done = static_cast<std::size_t>(n);
+  return status;
+}
+
+int send_message(smarm_socket& s, const msghdr& message, std::int64_t timeout_ns,
+                 std::size_t& done) {
+  constexpr auto attempt = [](const SocketCall& c) {
+    const auto* m = static_cast<const msghdr*>(c.buffer);
+    if (c.socket.kind == smarm_socket::Kind::file)
+      return raw_syscall(SYS_writev, c.socket.fd, m->msg_iov, m->msg_iovlen);
+    return raw_syscall(SYS_sendmsg, c.socket.fd, m, MSG_NOSIGNAL);
+  };
+  long n = 0;
+  const int status = call_socket({s, kWritable, &message, bytes_of(message), attempt, true},
+                                 attempt, n, timeout_ns);
+  if (status == 0) done = static_cast<std::size_t>(n);
+  return status;
+}
+
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd) {
   constexpr auto attempt = [](const SocketCall& c) {
-    return raw_syscall(SYS_accept4, c.socket.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    long n = 0;
+    do {
+      n = raw_syscall(SYS_accept4, c.socket.fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    } while (connection_has_gone(n));
+    return n;
   };
   long n = 0;
   const int status = call_socket({s, kReadable, nullptr, 0, attempt}, attempt, n, timeout_ns);

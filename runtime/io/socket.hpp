@@ -5,6 +5,8 @@
 
 #include "runtime/io/epoll_poller.hpp"
 
+#include <sys/socket.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -13,10 +15,14 @@
 struct smarm_socket {
   int fd = -1;
   std::uint32_t generation = 0;
-  bool tcp = false;                    // a read that gives less than was asked for has taken all
-  std::uint64_t runtime = 0;           // the number of the one that adopted it
-  smarm::FdEntry* entry = nullptr;     // in its poller: only for actors of that runtime
-  smarm::ForeignGate* gate = nullptr;  // of that runtime
+  enum class Kind : std::uint8_t {
+    tcp,     // a read that gives less than was asked for has taken all
+    socket,  // any other
+    file     // no socket: a pipe
+  } kind = Kind::socket;
+  std::uint64_t runtime = 0;                 // the number of the one that adopted it
+  smarm::FdEntry* entry = nullptr;           // in its poller: only for actors of that runtime
+  smarm::ForeignGate* gate = nullptr;        // of that runtime
   std::atomic<std::uint32_t> references{1};  // the owner's and one for each call under way
   std::atomic<bool> closed{false};
 };
@@ -27,6 +33,9 @@ namespace smarm {
 // kKilled. Reads and writes: socket_call.hpp.
 smarm_socket* adopt_socket(int fd, int& error);
 void close_socket(smarm_socket* s);
+int receive_message(smarm_socket& s, msghdr& message, std::int64_t timeout_ns, std::size_t& done);
+int send_message(smarm_socket& s, const msghdr& message, std::int64_t timeout_ns,
+                 std::size_t& done);
 int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd);
 int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
                    std::int64_t timeout_ns);

@@ -25,7 +25,10 @@ class Attempts {
  public:
   // size: how much is asked for; 0 when that is no number of bytes.
   Attempts(smarm_socket& s, Direction d, std::size_t size)
-      : socket_(s), direction_(d), size_(size), tells_(s.tcp && d == kReadable && size != 0) {}
+      : socket_(s),
+        direction_(d),
+        size_(size),
+        tells_(s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
 
   // There is nothing since the last attempt, which took all. relaxed: an edge that is missed here
   // is seen under the lock, before the sleep.
@@ -68,9 +71,10 @@ class Attempts {
 struct SocketCall {
   smarm_socket& socket;
   Direction direction;
-  const void* buffer;
+  const void* buffer;  // of so many bytes; or a msghdr, which names some
   std::size_t size;
   long (*attempt)(const SocketCall&);
+  bool is_message = false;
 };
 
 inline constexpr long kNotTried = -100'000;
@@ -105,6 +109,8 @@ template <class Attempt>
 [[gnu::always_inline]] inline int read_socket(smarm_socket& s, void* buffer, std::size_t size,
                                               std::int64_t timeout_ns, std::size_t& done) {
   constexpr auto attempt = [](const SocketCall& c) {
+    if (c.socket.kind == smarm_socket::Kind::file) [[unlikely]]
+      return raw_syscall(SYS_read, c.socket.fd, c.buffer, c.size);
     return raw_syscall(SYS_recvfrom, c.socket.fd, c.buffer, c.size, 0, nullptr, nullptr);
   };
   long n = 0;
@@ -121,6 +127,8 @@ template <class Attempt>
                                                std::size_t size, std::int64_t timeout_ns,
                                                std::size_t& done) {
   constexpr auto attempt = [](const SocketCall& c) {
+    if (c.socket.kind == smarm_socket::Kind::file) [[unlikely]]
+      return raw_syscall(SYS_write, c.socket.fd, c.buffer, c.size);
     return raw_syscall(SYS_sendto, c.socket.fd, c.buffer, c.size, MSG_NOSIGNAL, nullptr, 0);
   };
   long n = 0;

@@ -9,7 +9,10 @@
 #include "runtime/sched/timers.hpp"
 #include "runtime/trace/ring.hpp"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -98,10 +101,34 @@ class PunctualTimers {
   const int before_;  // nanoseconds, of this thread
 };
 
+// A write to a pipe that nobody reads any more is an error to who wrote, and no SIGPIPE: that would
+// end the process for one actor. (Sockets are told so with each write.)
+class NoBrokenPipes {
+ public:
+  NoBrokenPipes() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~NoBrokenPipes() {
+    if (sigismember(&before_, SIGPIPE) == 1) return;
+    const timespec at_once{};
+    while (::sigtimedwait(&pipe_, nullptr, &at_once) == SIGPIPE) {
+    }
+    ::pthread_sigmask(SIG_UNBLOCK, &pipe_, nullptr);
+  }
+  NoBrokenPipes(const NoBrokenPipes&) = delete;
+  NoBrokenPipes& operator=(const NoBrokenPipes&) = delete;
+
+ private:
+  sigset_t pipe_, before_;
+};
+
 }  // namespace
 
 void Worker::run() {
   const PunctualTimers timers;
+  const NoBrokenPipes pipes;
   const SignalStack signals;
   adopt_thread(scheduler);
   eh = thread_eh_state();

@@ -406,7 +406,7 @@ int smarm_wait_writable(int fd, int64_t timeout_ns);
 int smarm_read(int fd, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
 int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns,
                 size_t* done); /* at least one byte, as write(2) */
-/* A socket of the RAII types: non-blocking, registered once. It owns the fd. */
+/* A socket of the RAII types, or an end of a pipe: non-blocking, registered once. It owns the fd. */
 typedef struct smarm_socket smarm_socket;
 smarm_socket* smarm_socket_adopt(
     int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's */
@@ -416,6 +416,10 @@ void smarm_socket_close(smarm_socket*); /* [any] wakes its waiters with EBADF */
 int smarm_socket_read(smarm_socket*, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
 int smarm_socket_write(smarm_socket*, const void* buffer, size_t size, int64_t timeout_ns,
                        size_t* done);
+/* The same by a struct msghdr: several buffers, datagrams with their addresses. A pipe takes its
+ * buffers only. */
+int smarm_socket_receive(smarm_socket*, void* msghdr, int64_t timeout_ns, size_t* done);
+int smarm_socket_send(smarm_socket*, const void* msghdr, int64_t timeout_ns, size_t* done);
 int smarm_socket_accept(smarm_socket*, int64_t timeout_ns, int* fd);
 int smarm_socket_connect(smarm_socket*, const void* sockaddr, uint32_t length, int64_t timeout_ns);
 /* [actor, parks] Runs job(arg) on the pool of blocking threads. job must not throw. Not killable

@@ -1,0 +1,176 @@
+// Where IO goes wrong: no descriptors left, peers that are gone, crowds whose time runs out.
+#include "tests/unit/public/io_support.hpp"
+
+#include <netinet/in.h>
+#include <sys/resource.h>
+
+#include <system_error>
+
+using namespace test;
+
+namespace {
+
+// No descriptor can be made while it lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+// A client that the runtime knows nothing of.
+class Client {
+ public:
+  explicit Client(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_port = htons(port);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
+  }
+  ~Client() { close(); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  void reset() {
+    const linger at_once{1, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close();
+  }
+  void close() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+  void send(std::string_view text) const {
+    REQUIRE(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(text.size()));
+  }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+TEST_SUITE("public io edges") {
+  TEST_CASE("an accept without descriptors says so, waits before it tries again, and goes on") {
+    run_at_each_worker_count([] {
+      auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();
+      Client client(listener.port());
+      {
+        const NoDescriptors shortage;
+        const auto none = listener.accept(kPatience);
+        REQUIRE_FALSE(none.has_value());
+        CHECK(none.error().code == std::errc::too_many_files_open);
+        CHECK(none.error().what().find("accept 127.0.0.1:") != std::string::npos);
+        // Within the pause, which is longer.
+        CHECK(listener.accept(1ms).error().code == std::errc::timed_out);
+        CHECK(listener.accept(kPatience).error().code == std::errc::too_many_files_open);
+      }
+      auto stream = listener.accept(kPatience);
+      REQUIRE(stream.has_value());
+      client.send("served");
+      std::string text(6, '\0');
+      CHECK(stream->read_exact(text, kPatience).has_value());
+      CHECK(text == "served");
+    });
+  }
+
+  TEST_CASE("a client that resets before it is accepted does not disturb the others") {
+    run_at_each_worker_count([] {
+      auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();
+      Client first(listener.port()), second(listener.port());
+      first.reset();
+      second.send("second");
+      // The kernel may hand the dead one out all the same; then its reads tell.
+      for (;;) {
+        auto stream = listener.accept(kPatience).value();
+        std::string text(6, '\0');
+        if (!stream.read_exact(text, kPatience)) continue;
+        CHECK(text == "second");
+        break;
+      }
+    });
+  }
+
+  TEST_CASE("connecting to a port where nobody answers runs out of time") {
+    run_at(1, [] {
+      // A listener whose queue is full drops what comes.
+      auto full = smarm::TcpListener::bind("127.0.0.1", 0, {.backlog = 0}).value();
+      std::vector<smarm::TcpStream> queued;
+      for (int i = 0; i < 20; ++i) {
+        auto stream = smarm::TcpStream::connect("127.0.0.1", full.port(), 20ms);
+        if (!stream) {
+          CHECK(stream.error().code == std::errc::timed_out);
+          CHECK(stream.error().operation == "connect");
+          return;
+        }
+        queued.push_back(std::move(*stream));
+      }
+      FAIL("twenty connections fitted into a queue of none");
+    });
+  }
+
+  TEST_CASE("a crowd whose time runs out at once: each is told, and nothing stays behind") {
+    const std::size_t crowd = kSlow || kAsan ? 4'000 : 100'000;
+    for_each_worker_count([crowd](unsigned workers) {
+      run_at(workers, [crowd] {
+        FdPair pipe(FdPair::pipe);
+        auto udp = smarm::UdpSocket::bind("127.0.0.1", 0).value();
+        std::atomic<std::size_t> timed_out{0};
+        std::vector<smarm::JoinHandle> actors;
+        actors.reserve(crowd);
+        const auto deadline = SteadyClock::now() + 300ms;
+        for (std::size_t i = 0; i < crowd; ++i) {
+          actors.push_back(smarm::spawn([&, raw = i % 2 == 0] {
+            const smarm::Duration left =
+                std::max<smarm::Duration>(deadline - SteadyClock::now(), 1ms);
+            char byte = 0;
+            const auto error = raw ? smarm::wait_readable(pipe.reader(), left).error()
+                                   : udp.receive({&byte, 1}, left).error().code;
+            if (error == std::errc::timed_out) timed_out.fetch_add(1);
+          }));
+        }
+        for (auto& actor : actors) REQUIRE(actor.join());
+        CHECK(timed_out == crowd);
+        // Both still work.
+        CHECK(write_all(pipe.writer(), "x"));
+        CHECK(smarm::wait_readable(pipe.reader(), kPatience).has_value());
+        auto other = smarm::UdpSocket::connect(udp.local()).value();
+        CHECK(other.send(bytes("x"), kPatience).has_value());
+        char byte = 0;
+        CHECK(udp.receive({&byte, 1}, kPatience).has_value());
+      });
+    });
+  }
+
+  TEST_CASE("many waiters on one descriptor and one socket are all woken by one event") {
+    run_at_each_worker_count([] {
+      FdPair pipe(FdPair::pipe);
+      auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();
+      std::atomic<int> woken{0};
+      std::vector<smarm::JoinHandle> actors;
+      for (int i = 0; i < 50; ++i) {
+        actors.push_back(smarm::spawn([&] {
+          if (smarm::wait_readable(pipe.reader(), kPatience)) woken.fetch_add(1);
+        }));
+        actors.push_back(smarm::spawn([&] {
+          if (listener.accept(kPatience).error().code == std::errc::bad_file_descriptor)
+            woken.fetch_add(1);
+        }));
+      }
+      for (auto& actor : actors) REQUIRE(yield_until_parked(actor.pid()));
+      CHECK(write_all(pipe.writer(), "x"));
+      listener.close();
+      for (auto& actor : actors) CHECK(actor.join());
+      CHECK(woken == 100);
+    });
+  }
+}
