@@ -64,8 +64,9 @@ Actor* ActorTable::chunk_of(std::uint32_t index) {
   char* end = start + 2 * kBytes;
   if (aligned + kBytes != end)
     ::munmap(aligned + kBytes, static_cast<std::size_t>(end - aligned - kBytes));
-  // Refused by kernels without huge pages: as good, only slower.
-  ::madvise(aligned, kBytes, index == 0 ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+  // Refused by kernels without huge pages: as good, only slower. The first 16,384 do without: they
+  // would share few of them, and hold memory for the rest.
+  ::madvise(aligned, kBytes, index < 2 * kChunkSize ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 #if SMARM_ASAN
   __lsan_register_root_region(aligned, kBytes);
 #endif

@@ -26,15 +26,17 @@
 
 namespace smarm {
 
-// The packed words: two bits a word that say what it is, then four bytes for a word whose upper
-// half is a usual one, eight for any other, none for zero. Return addresses, saved frame pointers
-// and heap addresses share their upper halves, so about a third of the bytes is left.
+// The packed words, in groups of sixteen: a bit for each group that says whether it is there (an
+// untouched buffer is not), then, of those that are, two bits a word that say what it is and four
+// bytes for a word whose upper half is a usual one, eight for any other, none for zero. Return
+// addresses, saved frame pointers and heap addresses share their upper halves, so about a third of
+// the bytes is left.
 struct FrozenStack {
   char* base;           // of the slot
   std::uint32_t first;  // the word of the slot at sp
   std::uint16_t words;
   std::uint8_t cls;
-  std::uint32_t data[];  // two bits for each word, then the values
+  std::uint32_t data[];  // the map of groups, then for each its words' kinds and its values
 };
 
 namespace {
@@ -97,29 +99,41 @@ std::uint32_t text_half() { return upper(reinterpret_cast<const void*>(&smarm_st
 // hardly anybody changes from the ABI's defaults.
 constexpr std::uint64_t usual_word(std::size_t i) { return i == 0 ? 0x0000'037f'0000'1f80 : 0; }
 
-constexpr std::size_t tag_units(std::size_t words) { return (words + 15) / 16; }
+constexpr std::size_t kGroup = 16;  // words
+constexpr std::size_t map_units(std::size_t words) {
+  return (words + 32 * kGroup - 1) / (32 * kGroup);
+}
+
+std::uint32_t kind_of(std::uint64_t word, std::uint32_t near, std::uint32_t text) {
+  const auto high = static_cast<std::uint32_t>(word >> 32);
+  return word == 0 ? kZero : (high == near ? kNear : (high == text ? kText : kAny));
+}
 
 // How many units of four bytes the record of these words needs; with `out` it is filled.
 [[gnu::noinline, gnu::no_sanitize("address", "thread", "undefined")]] std::size_t pack(
     const std::uint64_t* from, std::size_t words, std::uint32_t* out) {
   const std::uint32_t near = upper(from), text = text_half();
-  std::size_t at = tag_units(words);
-  std::uint32_t tags = 0;
-  for (std::size_t i = 0; i < words; ++i) {
-    const std::uint64_t word = from[i] ^ usual_word(i);
-    const auto high = static_cast<std::uint32_t>(word >> 32);
-    const std::uint32_t kind =
-        word == 0 ? kZero : (high == near ? kNear : (high == text ? kText : kAny));
-    if (out) {
-      if (kind != kZero) out[at] = static_cast<std::uint32_t>(word);
-      if (kind == kAny) out[at + 1] = high;
-      tags |= kind << i % 16 * 2;
-      if (i % 16 == 15 || i + 1 == words) {
-        out[i / 16] = tags;
-        tags = 0;
-      }
+  std::size_t at = map_units(words);
+  for (std::size_t unit = 0; out && unit < at; ++unit) out[unit] = 0;
+  for (std::size_t group = 0; group * kGroup < words; ++group) {
+    const std::size_t begin = group * kGroup, end = std::min(begin + kGroup, words);
+    const std::size_t tags_at = at;
+    std::uint32_t tags = 0;
+    ++at;
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::uint64_t word = from[i] ^ usual_word(i);
+      const std::uint32_t kind = kind_of(word, near, text);
+      tags |= kind << i % kGroup * 2;
+      if (out && kind != kZero) out[at] = static_cast<std::uint32_t>(word);
+      if (out && kind == kAny) out[at + 1] = static_cast<std::uint32_t>(word >> 32);
+      at += kind == kZero ? 0 : (kind == kAny ? 2 : 1);
     }
-    at += kind == kZero ? 0 : (kind == kAny ? 2 : 1);
+    if (tags == 0) {
+      at = tags_at;
+    } else if (out) {
+      out[group / 32] |= 1u << group % 32;
+      out[tags_at] = tags;
+    }
   }
   return at;
 }
@@ -149,18 +163,21 @@ void unpack(const FrozenStack& f, F put) {
   char* const sp = sp_of(f);
   const std::uint64_t near = std::uint64_t{upper(sp)} << 32;
   const std::uint64_t text = std::uint64_t{text_half()} << 32;
-  const std::uint32_t* value = f.data + tag_units(f.words);
+  const std::uint32_t* next = f.data + map_units(f.words);
+  std::uint32_t tags = 0;
   char* page = page_of(sp);
   auto first = static_cast<std::size_t>(sp - page) / 8;
   for (std::size_t i = 0; i < f.words; page += kPage, first = 0) {
     const std::size_t n = std::min(std::size_t{f.words} - i, kPage / 8 - first);
     std::memset(filled, 0, sizeof filled);
     for (std::uint64_t* word = filled + first; word != filled + first + n; ++word, ++i) {
-      switch (f.data[i / 16] >> i % 16 * 2 & 3) {
+      const std::size_t group = i / kGroup;
+      if (i % kGroup == 0) tags = f.data[group / 32] >> group % 32 & 1 ? *next++ : 0;
+      switch (tags >> i % kGroup * 2 & 3) {
         case kZero: break;
-        case kNear: *word = near | *value++; break;
-        case kText: *word = text | *value++; break;
-        default: *word = std::uint64_t{value[1]} << 32 | value[0]; value += 2;
+        case kNear: *word = near | *next++; break;
+        case kText: *word = text | *next++; break;
+        default: *word = std::uint64_t{next[1]} << 32 | next[0]; next += 2;
       }
       *word ^= usual_word(i);
     }

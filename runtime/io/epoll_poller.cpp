@@ -209,7 +209,7 @@ void EpollPoller::dispatch(Worker&) {
       return true;
     });
     if (!entry.socket.load(std::memory_order_relaxed)) {
-      const std::lock_guard registration(entry.registration);
+      const std::lock_guard registration(table_.registration(fd));
       // One-shot: arms again for who still waits, else leaves.
       if (!entry.socket.load(std::memory_order_relaxed)) withdraw(entry, fd);
     }
@@ -254,7 +254,7 @@ void EpollPoller::withdraw(FdEntry& entry, int fd) {
 
 // Lists the actor and arms the kernel. 0 or an errno; EPERM: a file that is always ready.
 int EpollPoller::enlist_raw(FdEntry& entry, int fd, Direction d, Actor& self, Ticket ticket) {
-  const std::lock_guard registration(entry.registration);
+  const std::lock_guard registration(table_.registration(fd));
   if (entry.socket.load(std::memory_order_relaxed)) return EBUSY;  // belongs to a socket object
   {
     const std::lock_guard guard(entry.lock);
@@ -288,7 +288,7 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
     const Woken woken = wait(self, ticket, kind_of(direction), deadline);
     const Left left = take_off(*entry, direction, self);
     if (left == Left::withdrawn) {
-      const std::lock_guard registration(entry->registration);
+      const std::lock_guard registration(table_.registration(fd));
       if (!entry->socket.load(std::memory_order_relaxed)) withdraw(*entry, fd);
     }
     if (woken == Woken::killed) return kKilled;
@@ -303,7 +303,7 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
 int EpollPoller::adopt(int fd, FdEntry*& entry, std::uint32_t& generation) {
   entry = table_.get(fd);
   if (!entry) return EBADF;
-  const std::lock_guard registration(entry->registration);
+  const std::lock_guard registration(table_.registration(fd));
   evict_others(*entry, nullptr);  // they waited on a file that had the number before
   generation = next_generation(*entry);
   epoll_event e{};
@@ -319,7 +319,7 @@ int EpollPoller::adopt(int fd, FdEntry*& entry, std::uint32_t& generation) {
 
 void EpollPoller::forget(int fd, std::uint32_t generation) {
   FdEntry* entry = table_.get(fd);
-  const std::lock_guard registration(entry->registration);
+  const std::lock_guard registration(table_.registration(fd));
   if (entry->generation != generation) return;
   next_generation(*entry);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);

@@ -8,9 +8,9 @@
 // behind; a socket of the RAII types registers once, edge-triggered, and keeps what the edges said
 // in `edges`.
 //
-// 1. `registration` (rank: fd registration) is held over what the kernel is told and what goes with
-// it: `registered`, `socket` and, with `lock` too, `generation`. It is a mutex, for system calls
-// happen under it.
+// 1. The entry's registration lock (FdTable::registration; rank: fd registration) is held over what
+// the kernel is told and what goes with it: `registered`, `socket` and, with `lock` too,
+// `generation`. It is a mutex, for system calls happen under it; entries share some, to be small.
 // 2. `lock` (rank: fd entry, below it) guards the lists. A socket's waits and events take no other.
 // 3. `edges` is set under `lock`, so that who looks at it there before it sleeps misses none. It is
 // cleared by anybody, before a look at the socket: a read-modify-write, behind which the look sees
@@ -38,7 +38,6 @@ inline constexpr std::uint32_t kBoth = edge(kReadable) | edge(kWritable);
 // For good.
 inline constexpr std::uint32_t kUnreliable = 4;
 
-// What a socket's waits and events touch comes first, and lies in one cache line.
 struct alignas(kCacheLine) FdEntry {
   Spinlock lock;
   std::atomic<bool> socket{false};      // of the RAII types
@@ -46,8 +45,8 @@ struct alignas(kCacheLine) FdEntry {
   std::uint32_t generation = 0;
   WaitList waiters[2];
   bool registered = false;  // the kernel has it, as far as we know
-  std::mutex registration;
 };
+static_assert(sizeof(FdEntry) == kCacheLine);
 
 class FdTable {
  public:
@@ -56,10 +55,14 @@ class FdTable {
   FdTable(const FdTable&) = delete;
   FdTable& operator=(const FdTable&) = delete;
   FdEntry* get(int fd);  // makes it on demand; nullptr for a negative or absurd number
+  std::mutex& registration(int fd) {
+    return registrations_[static_cast<unsigned>(fd) % registrations_.size()];
+  }
 
  private:
   static constexpr int kChunk = 256, kChunks = 1 << 14;  // 4 M descriptors
   std::array<std::atomic<FdEntry*>, kChunks> chunks_{};
+  std::array<std::mutex, 64> registrations_;
 };
 
 }  // namespace smarm

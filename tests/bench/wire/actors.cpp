@@ -38,8 +38,9 @@ void hog(bool allocates) {
 
 }  // namespace
 
-void serve_by_actors(std::uint16_t port, Neighbour neighbour) {
-  const auto config = smarm::Config::exact(1).async_preempt(std::chrono::milliseconds(10));
+void serve_by_actors(std::uint16_t port, Neighbour neighbour, bool hibernates) {
+  auto config = smarm::Config::exact(1).async_preempt(std::chrono::milliseconds(10));
+  if (hibernates) config.hibernate_after(std::chrono::seconds(1));
   smarm::init(config).run([&] {
     auto listener = smarm::TcpListener::bind("127.0.0.1", port);
     if (!listener) {

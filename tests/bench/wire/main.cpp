@@ -6,6 +6,7 @@
 #include "tests/bench/wire/load.hpp"
 #include "tests/bench/wire/server_process.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -34,6 +36,7 @@ struct Case {
   std::string request;
   bool echo;
   std::vector<Server> servers;  // the first one is what the others are compared with
+  bool idle = false;            // what is measured is memory, once the connections have been idle
 };
 
 struct Options {
@@ -47,7 +50,11 @@ struct Options {
 struct Figures {
   std::string failure;
   std::vector<double> per_second, cpu_us, p50, p99, p999;
+  std::vector<double> bytes;  // of memory for a connection
 };
+
+// Long enough for those that put idle connections to sleep after a second.
+constexpr auto kIdleTime = std::chrono::seconds(4);
 
 constexpr const char* kUsage =
     "usage: wire [--json] [--runs N] [--program NAME=PATH]... [NAME...]\n";
@@ -85,6 +92,8 @@ std::vector<Case> cases(const Options& o) {
   for (const auto& [name, program] : o.programs)
     echo.push_back({name, {program, "serve_echo", "1", "{port}"}});
   const std::string request(64, 'x');
+  std::vector<Server> idle = echo;
+  idle.push_back(own("smarm hibernating", "hibernating"));
   return {
       {"echo_50", 50, request, true, echo},
       {"echo_1000", 1000, request, true, echo},
@@ -94,6 +103,7 @@ std::vector<Case> cases(const Options& o) {
        true,
        {own("smarm", "actors"), own("allocating hog", "beside_allocating"),
         own("spinning hog", "beside_spinning")}},
+      {"idle_10000", 10'000, request, true, idle, true},
   };
 }
 
@@ -110,10 +120,17 @@ void measure(const Case& c, const Server& server, unsigned cpu, const std::strin
     return;
   }
   std::uint64_t cpu_ns = 0;
+  double bytes = 0;
   const wire::Load load{
       .port = port, .connections = c.connections, .request = c.request, .echo = c.echo};
-  const wire::Answered a = wire::put_load(
-      load, [&] { cpu_ns = process.cpu_ns(); }, [&] { cpu_ns = process.cpu_ns() - cpu_ns; });
+  const auto empty = static_cast<double>(process.memory_bytes());
+  const auto at_end = [&] {
+    cpu_ns = process.cpu_ns() - cpu_ns;
+    if (!c.idle) return;
+    std::this_thread::sleep_for(kIdleTime);
+    bytes = (static_cast<double>(process.memory_bytes()) - empty) / c.connections;
+  };
+  const wire::Answered a = wire::put_load(load, [&] { cpu_ns = process.cpu_ns(); }, at_end);
   if (!a.failure.empty() || process.ended()) {
     figures.failure = process.ended() ? "the server has ended; see " + log : a.failure;
     return;
@@ -124,6 +141,7 @@ void measure(const Case& c, const Server& server, unsigned cpu, const std::strin
   figures.p50.push_back(a.p50_us);
   figures.p99.push_back(a.p99_us);
   figures.p999.push_back(a.p999_us);
+  if (c.idle) figures.bytes.push_back(bytes);
 }
 
 void print_json(const Case& c, const Server& s, const Figures& f) {
@@ -134,6 +152,7 @@ void print_json(const Case& c, const Server& s, const Figures& f) {
         "\"max\":%.3f}\n",
         c.name.c_str(), figure, s.name.c_str(), r.median, unit, r.min, r.max);
   };
+  if (c.idle) return line("_bytes", "B", f.bytes);
   line("", "1/s", f.per_second);
   line("_cpu", "us", f.cpu_us);
   line("_p50", "us", f.p50);
@@ -150,6 +169,11 @@ double ratio(const std::vector<double>& ours, const std::vector<double>& base) {
 }
 
 void print_row(const Case& c, const Server& s, const Figures& f, const Figures& base) {
+  if (c.idle) {
+    std::printf("%-16s %-16s %9.0f bytes a connection\n", c.name.c_str(), s.name.c_str(),
+                summary(f.bytes).median);
+    return;
+  }
   std::printf("%-16s %-16s %9.0f %9.2f %8.0f %8.0f %8.0f", c.name.c_str(), s.name.c_str(),
               summary(f.per_second).median, summary(f.cpu_us).median, summary(f.p50).median,
               summary(f.p99).median, summary(f.p999).median);
@@ -163,7 +187,8 @@ void run(const Case& c, const Options& o, unsigned cpu) {
   std::vector<Figures> all(c.servers.size());
   const std::string log =
       std::filesystem::temp_directory_path() / ("wire." + std::to_string(::getpid()) + ".log");
-  for (int round = 0; round < o.runs; ++round) {
+  const int runs = c.idle ? 1 : o.runs;  // memory does not drift
+  for (int round = 0; round < runs; ++round) {
     for (std::size_t i = 0; i < c.servers.size(); ++i) {
       if (all[i].failure.empty()) measure(c, c.servers[i], cpu, log, all[i]);
     }
@@ -191,6 +216,10 @@ int main(int argc, char** argv) try {
   const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
   if (cpus < 2) throw std::runtime_error("a server and its load need a CPU each");
   wire::stay_on(static_cast<unsigned>(cpus) - 1);
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);  // for the servers too
   if (!o.json)
     std::printf("%-16s %-16s %9s %9s %8s %8s %8s %7s %7s %7s\n", "case", "server", "req/s",
                 "CPU us/rq", "p50 us", "p99 us", "p99.9", "x rate", "x CPU", "x p99");

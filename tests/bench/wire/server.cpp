@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
       {"epoll", serve_by_epoll},
       {"uring", serve_by_uring},
       {"actors", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none); }},
+      {"hibernating", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none, true); }},
       {"beside_allocating",
        [](std::uint16_t port) { serve_by_actors(port, Neighbour::allocating); }},
       {"beside_spinning", [](std::uint16_t port) { serve_by_actors(port, Neighbour::spinning); }},

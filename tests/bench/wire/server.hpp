@@ -18,6 +18,7 @@ enum class Neighbour {
   allocating,  // an actor that computes and allocates, for ever, on the same worker
   spinning     // one that only computes
 };
-void serve_by_actors(std::uint16_t port, Neighbour neighbour);
+// hibernates: connections that are idle for a second give their stacks back.
+void serve_by_actors(std::uint16_t port, Neighbour neighbour, bool hibernates = false);
 
 }  // namespace wire
