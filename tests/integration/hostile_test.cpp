@@ -104,7 +104,7 @@ TEST_SUITE("hostile") {
   TEST_CASE("hostile clients cost the others nothing, and leave nothing behind") {
     DaemonProcess d;
     const std::uint16_t port = install_echo(d);
-    d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = 1;
+    d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = 10;
     d.start_ready();
     const auto actors = [&d] { return d.plugin("echo")["actors"].get<std::int64_t>(); };
     {

@@ -1,4 +1,4 @@
-// What an echo costs without a runtime: one loop, a receive and a send for each request.
+// What a request costs without a runtime: one loop, a receive and a send for each request.
 
 #include "tests/bench/wire/server.hpp"
 
@@ -30,16 +30,22 @@ void accept_all(int epoll, int listener) {
   }
 }
 
-void echo(int fd) {
+void serve(int fd, Answer answer) {
   char buffer[2048];
   const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0 || ::send(fd, buffer, static_cast<std::size_t>(n), MSG_NOSIGNAL) != n) ::close(fd);
+  if (n <= 0) {
+    ::close(fd);
+    return;
+  }
+  const auto bytes = answer({buffer, static_cast<std::size_t>(n)});
+  if (::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+    ::close(fd);
 }
 
 }  // namespace
 
-void serve_by_epoll(std::uint16_t port) {
+void serve_by_epoll(std::uint16_t port, Answer answer) {
   const int listener = listen_on(port);
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   add(epoll, listener);
@@ -50,7 +56,7 @@ void serve_by_epoll(std::uint16_t port) {
       if (events[i].data.fd == listener) {
         accept_all(epoll, listener);
       } else {
-        echo(events[i].data.fd);
+        serve(events[i].data.fd, answer);
       }
     }
   }

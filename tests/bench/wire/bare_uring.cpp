@@ -23,7 +23,7 @@ struct Connection {
 
 class Loop {
  public:
-  explicit Loop(std::uint16_t port) : listener_(listen_on(port)) {
+  Loop(std::uint16_t port, Answer answer) : listener_(listen_on(port)), answer_(answer) {
     io_uring_params p{};
     p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
     p.cq_entries = 8192;
@@ -86,18 +86,20 @@ class Loop {
     } else {
       c->sending = true;
       io_uring_sqe* sqe = next();
-      io_uring_prep_send(sqe, c->fd, c->buffer, static_cast<std::size_t>(result), MSG_NOSIGNAL);
+      const auto bytes = answer_({c->buffer, static_cast<std::size_t>(result)});
+      io_uring_prep_send(sqe, c->fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
       io_uring_sqe_set_data(sqe, c);
     }
   }
 
   const int listener_;
+  const Answer answer_;
   io_uring ring_{};
   std::deque<Connection> connections_;  // they stay where they are; lives are few here
 };
 
 }  // namespace
 
-void serve_by_uring(std::uint16_t port) { Loop(port).run(); }
+void serve_by_uring(std::uint16_t port, Answer answer) { Loop(port, answer).run(); }
 
 }  // namespace wire

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -25,9 +26,15 @@ namespace {
 using bench::Result;
 using bench::summary;
 
+// Where a server runs.
+struct Place {
+  std::uint16_t port;
+  std::filesystem::path directory;  // empty, gone afterwards
+};
+
 struct Server {
   std::string name;
-  std::vector<std::string> command;  // {port} stands for the port
+  std::function<std::vector<std::string>(const Place&)> command;
 };
 
 struct Case {
@@ -82,16 +89,79 @@ Options parse(int argc, char** argv) {
   return o;
 }
 
+std::filesystem::path build_directory() {
+  return std::filesystem::path(bench::self())
+      .parent_path()
+      .parent_path()
+      .parent_path()
+      .parent_path();
+}
+
+// Of the program beside this one.
+Server own(const char* name, const char* kind) {
+  const std::string program = std::filesystem::path(bench::self()).parent_path() / "wire_server";
+  return {name, [program, kind](const Place& p) {
+            return std::vector<std::string>{program, kind, std::to_string(p.port)};
+          }};
+}
+
+Server peer(const std::string& name, const std::string& program, const char* kind) {
+  return {name, [program, kind](const Place& p) {
+            return std::vector<std::string>{program, kind, "1", std::to_string(p.port)};
+          }};
+}
+
+// The daemon with one worker and one plugin.
+Server daemon(const std::string& plugin) {
+  return {"smarmd", [plugin](const Place& p) {
+            namespace fs = std::filesystem;
+            fs::create_directories(p.directory / "plugins");
+            const std::string file = plugin + ".so";
+            fs::copy(build_directory() / "plugins" / plugin / file, p.directory / "plugins" / file);
+            const std::string at = p.directory.native();
+            std::ofstream(p.directory / "smarmd.json")
+                << R"({"runtime": {"threads": 1}, "plugins": {"directory": ")" << at
+                << R"(/plugins", "state_directory": ")" << at << R"(/state", "overrides": {")"
+                << plugin << R"(": {"config": {"listen": "127.0.0.1:)" << p.port
+                << R"(", "max_connections": 20000}}}}, "control": {"socket": ")" << at
+                << R"(/control.sock"}, "metrics": {"listen": ""}})";
+            return std::vector<std::string>{build_directory() / "daemon/smarmd", "--config",
+                                            p.directory / "smarmd.json"};
+          }};
+}
+
+Server nginx(const std::string& program) {
+  return {"nginx", [program](const Place& p) {
+            const std::string at = p.directory.native();
+            std::ofstream config(p.directory / "nginx.conf");
+            config << "daemon off; master_process off; worker_processes 1; error_log stderr; pid "
+                   << at
+                   << "/pid;\nevents { worker_connections 20000; }\nhttp { access_log off; "
+                      "keepalive_requests 1000000000; keepalive_timeout 300;\n";
+            for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
+              config << kind << "_temp_path " << at << "/" << kind << ";\n";
+            config << "server { listen 127.0.0.1:" << p.port
+                   << " backlog=4096; location /hello { default_type text/plain; return 200 "
+                      "\"hello\\n\"; } } }\n";
+            return std::vector<std::string>{program, "-p", at, "-c", at + "/nginx.conf"};
+          }};
+}
+
 std::vector<Case> cases(const Options& o) {
-  const std::string ours = std::filesystem::path(bench::self()).parent_path() / "wire_server";
-  const auto own = [&](const char* name, const char* kind) {
-    return Server{name, {ours, kind, "{port}"}};
-  };
   std::vector<Server> echo = {own("bare epoll", "epoll"), own("bare io_uring", "uring"),
-                              own("smarm", "actors")};
-  for (const auto& [name, program] : o.programs)
-    echo.push_back({name, {program, "serve_echo", "1", "{port}"}});
+                              own("smarm", "actors"), daemon("echo")};
+  std::vector<Server> http = {own("bare epoll", "epoll_http"), own("bare io_uring", "uring_http"),
+                              daemon("http")};
+  for (const auto& [name, program] : o.programs) {
+    if (name == "nginx") {
+      http.push_back(nginx(program));
+      continue;
+    }
+    echo.push_back(peer(name, program, "serve_echo"));
+    if (name == "go") http.push_back(peer(name, program, "serve_http"));
+  }
   const std::string request(64, 'x');
+  const std::string get = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\n\r\n";
   std::vector<Server> idle = echo;
   idle.push_back(own("smarm hibernating", "hibernating"));
   return {
@@ -103,18 +173,37 @@ std::vector<Case> cases(const Options& o) {
        true,
        {own("smarm", "actors"), own("allocating hog", "beside_allocating"),
         own("spinning hog", "beside_spinning")}},
+      {"http_50", 50, get, false, http},
+      {"http_1000", 1000, get, false, http},
       {"idle_10000", 10'000, request, true, idle, true},
   };
 }
 
+// A directory that goes with its object.
+class Directory {
+ public:
+  Directory() {
+    std::string name = std::filesystem::temp_directory_path() / "wire.XXXXXX";
+    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary directory");
+    path_ = name;
+  }
+  ~Directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 void measure(const Case& c, const Server& server, unsigned cpu, const std::string& log,
              Figures& figures) {
   const std::uint16_t port = wire::free_port();
-  std::vector<std::string> command = server.command;
-  for (std::string& word : command) {
-    if (word == "{port}") word = std::to_string(port);
-  }
-  const wire::ServerProcess process(command, cpu, log);
+  const Directory directory;
+  const wire::ServerProcess process(server.command({port, directory.path()}), cpu, log);
   if (!wire::wait_for_port(port, std::chrono::seconds(10))) {
     figures.failure = "nobody listens; see " + log;
     return;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <string_view>
 
 namespace wire {
 
@@ -31,13 +32,25 @@ int listen_on(std::uint16_t port) {
   return fd;
 }
 
+std::span<const char> echo_answer(std::span<const char> request) { return request; }
+
+std::span<const char> http_answer(std::span<const char> request) {
+  static constexpr std::string_view kHello =
+      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n";
+  const std::string_view text(request.data(), request.size());
+  if (!text.ends_with("\r\n\r\n")) return {};
+  return kHello;
+}
+
 }  // namespace wire
 
 int main(int argc, char** argv) {
   using namespace wire;
   const std::map<std::string, void (*)(std::uint16_t)> kinds = {
-      {"epoll", serve_by_epoll},
-      {"uring", serve_by_uring},
+      {"epoll", [](std::uint16_t port) { serve_by_epoll(port, echo_answer); }},
+      {"uring", [](std::uint16_t port) { serve_by_uring(port, echo_answer); }},
+      {"epoll_http", [](std::uint16_t port) { serve_by_epoll(port, http_answer); }},
+      {"uring_http", [](std::uint16_t port) { serve_by_uring(port, http_answer); }},
       {"actors", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none); }},
       {"hibernating", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none, true); }},
       {"beside_allocating",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace wire {
 
@@ -9,9 +10,14 @@ namespace wire {
 int listen_on(std::uint16_t port);
 [[noreturn]] void die(const char* what);
 
-// One thread each. They come back on SIGTERM or not at all.
-void serve_by_epoll(std::uint16_t port);  // the floor: a bare loop, level-triggered
-void serve_by_uring(std::uint16_t port);  // the same on a bare ring
+// What a bare server answers to a request, which comes in one piece.
+using Answer = std::span<const char> (*)(std::span<const char> request);
+std::span<const char> echo_answer(std::span<const char> request);
+std::span<const char> http_answer(std::span<const char> request);  // to any request: hello
+
+// One thread each, for ever.
+void serve_by_epoll(std::uint16_t port, Answer answer);  // the floor: a bare loop, level-triggered
+void serve_by_uring(std::uint16_t port, Answer answer);  // the same on a bare ring
 // Ours, one worker: an actor for each connection.
 enum class Neighbour {
   none,

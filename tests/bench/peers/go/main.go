@@ -1,6 +1,6 @@
 // The Go side of ./dev bench --peers: go BENCH WORKERS RUNS prints one JSON line for each figure of
-// the benchmark. Exit code 3: there is no such benchmark here. go serve_echo WORKERS PORT is a
-// server for ./dev bench --wire.
+// the benchmark. Exit code 3: there is no such benchmark here. go serve_echo WORKERS PORT and
+// serve_http are servers for ./dev bench --wire.
 package main
 
 import (
@@ -71,8 +71,11 @@ func main() {
 	if workers > 0 {
 		runtime.GOMAXPROCS(workers)
 	}
-	if name == "serve_echo" {
+	switch name {
+	case "serve_echo":
 		serveEcho(os.Args[3])
+	case "serve_http":
+		serveHttp(os.Args[3])
 	}
 	b, found := benchmarks[name]
 	if !found {

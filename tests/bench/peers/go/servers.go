@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 )
 
@@ -33,4 +34,13 @@ func serveEcho(port string) {
 			}
 		}()
 	}
+}
+
+func serveHttp(port string) {
+	http.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, "hello\n")
+	})
+	fmt.Fprintln(os.Stderr, http.ListenAndServe("127.0.0.1:"+port, nil))
+	os.Exit(1)
 }
