@@ -228,12 +228,13 @@ TEST_CASE("schema and loader refuse both spellings of the timeslice") {
   CHECK(errors_of(R"({"runtime": {"timeslice_cycles": 300000, "timeslice_us": 100}})").size() == 1);
 }
 
-TEST_CASE("the installed config is the defaults, with crashy off and echo on its port") {
+TEST_CASE("the installed config is the defaults, with crashy off, echo and http on their ports") {
   const ScopedEnv no_state("STATE_DIRECTORY", nullptr);
   const auto config = load_config(kConfigDirectory / "smarmd.json");
   REQUIRE_MESSAGE(config.has_value(), all_texts(config.error()));
   CHECK_FALSE(config->policy_for("crashy").enabled);
   CHECK(config->policy_for("echo").config == R"({"listen":"127.0.0.1:7777"})");
+  CHECK(config->policy_for("http").config == R"({"listen":"127.0.0.1:8080"})");
   Config without = *config;
   without.plugins.overrides.clear();
   CHECK(without == Config{});
