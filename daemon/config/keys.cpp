@@ -72,8 +72,9 @@ const std::vector<Key>& table() {
        "per 512 messages. 0: never.",
        "1000000", "", get_runtime<&R::mailbox_warn>, set_runtime<&R::mailbox_warn>},
       {"/runtime/blocking_threads", Integer{1, 4'096}, kRestart,
-       "The most threads that `block_on_io` may use at once.", "64", "",
-       get_runtime<&R::blocking_threads>, set_runtime<&R::blocking_threads>},
+       "The most threads that `block_on_io` may use at once. Plugins take turns, and the last "
+       "eighth of the threads is for those that use none.",
+       "64", "", get_runtime<&R::blocking_threads>, set_runtime<&R::blocking_threads>},
       {"/runtime/on_fault", Choice{kOnFaults}, kRestart,
        "What a fault in plugin code does. `panic_safe`: null pointers, arithmetic, illegal "
        "instructions and abort() panic the actor, a wild address ends "

@@ -31,6 +31,9 @@ void to_json(nlohmann::json& j, const PluginSnapshot& plugin) {
        {"preempted_alloc", plugin.preempted_alloc},
        {"preempted_async", plugin.preempted_async},
        {"blocked", plugin.blocked},
+       {"blocking_jobs_running", plugin.blocking_jobs_running},
+       {"blocking_jobs_queued", plugin.blocking_jobs_queued},
+       {"blocking_jobs_total", plugin.blocking_jobs_total},
        {"mailbox_depth_max", plugin.mailbox_depth_max},
        {"mailbox_refused", plugin.mailbox_refused},
        {"policy", plugin.policy}};
@@ -79,6 +82,12 @@ nlohmann::json status_document(const DaemonSnapshot& daemon) {
           {"extra_workers", daemon.extra_workers},
           {"blocked_workers", daemon.blocked_workers},
           {"blocked_total", daemon.blocked_total},
+          {"blocking_threads", daemon.blocking.threads},
+          {"blocking_threads_limit", daemon.blocking.threads_limit},
+          {"blocking_threads_idle", daemon.blocking.threads_idle},
+          {"blocking_jobs_running", daemon.blocking.jobs_running},
+          {"blocking_jobs_queued", daemon.blocking.jobs_queued},
+          {"blocking_jobs_total", daemon.blocking.jobs_total},
           {"plugins", {{"total", daemon.plugins.size()}, {"by_state", by_state}}}};
 }
 

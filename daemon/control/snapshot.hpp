@@ -39,9 +39,11 @@ struct PluginSnapshot {
   std::uint64_t resident_images = 0;  // older images that are still mapped
   std::uint64_t actors = 0;           // live actors of the plugin
   std::uint64_t preempted_alloc = 0, preempted_async = 0;  // as of a worker, since it was found
-  std::uint64_t blocked = 0;            // times that an actor held its thread, since it was found
-  std::uint64_t mailbox_depth_max = 0;  // messages in the fullest, of those that were 512 behind
-  std::uint64_t mailbox_refused = 0;    // messages that met the limit, since it was found
+  std::uint64_t blocked = 0;  // times that an actor held its thread, since it was found
+  std::uint64_t blocking_jobs_running = 0, blocking_jobs_queued = 0;  // of block_on_io, now
+  std::uint64_t blocking_jobs_total = 0;  // that have ended, since it was found
+  std::uint64_t mailbox_depth_max = 0;    // messages in the fullest, of those that were 512 behind
+  std::uint64_t mailbox_refused = 0;      // messages that met the limit, since it was found
   bool only_file = false;  // a refused file that belongs to no plugin: its name need not be unique
   PolicySnapshot policy;
 };
@@ -53,6 +55,12 @@ struct WorkerSnapshot {
   std::uint64_t idle_ns = 0;
   std::uint64_t timers_fired = 0, polls = 0;
   std::uint64_t hibernated = 0, thawed = 0;
+};
+
+// The threads of block_on_io, and the jobs of all plugins and the daemon.
+struct BlockingSnapshot {
+  std::uint64_t threads = 0, threads_limit = 0, threads_idle = 0;
+  std::uint64_t jobs_running = 0, jobs_queued = 0, jobs_total = 0;
 };
 
 struct DaemonSnapshot {
@@ -72,6 +80,7 @@ struct DaemonSnapshot {
   std::vector<WorkerSnapshot> workers;  // behind the configured ones: extra ones, once used
   std::uint64_t extra_workers = 0, blocked_workers = 0;  // now
   std::uint64_t blocked_total = 0;
+  BlockingSnapshot blocking;
   std::vector<PluginSnapshot> plugins;
 };
 

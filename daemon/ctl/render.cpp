@@ -107,6 +107,10 @@ std::string render_status(const json& r, std::int64_t now_ms) {
            (number_of(r, "extra_workers") > 0 ? ", " + count_of(r, "extra_workers") + " extra"
                                               : "") +
            (asleep > 0 ? ", " + std::to_string(asleep) + " hibernate" : "")},
+      {"blocking", count_of(r, "blocking_threads") + " of " +
+                       count_of(r, "blocking_threads_limit") + " threads, " +
+                       count_of(r, "blocking_threads_idle") + " idle, " +
+                       count_of(r, "blocking_jobs_queued") + " jobs queued"},
       {"restarts", count_of(r, "restarts")},
       {"metrics", metrics},
       {"log", text_of(r, "log_level") + " as " + text_of(r, "log_format") +
@@ -174,6 +178,9 @@ std::string render_plugin(const json& p, std::int64_t now_ms) {
       {"preempted", count_of(p, "preempted_alloc") + " times at allocations, " +
                         count_of(p, "preempted_async") + " by signal"},
       {"blocked", count_of(p, "blocked") + " times a thread, in a system call"},
+      {"blocking", count_of(p, "blocking_jobs_running") + " jobs run, " +
+                       count_of(p, "blocking_jobs_queued") + " queued, " +
+                       count_of(p, "blocking_jobs_total") + " done"},
       {"mailboxes", render_mailboxes(p)},
       {"restarts",
        count_of(p, "restarts") + " (" + count_of(p, "restarts_in_window") + " in the window)"},

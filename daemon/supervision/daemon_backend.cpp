@@ -79,6 +79,24 @@ std::map<std::uint64_t, std::uint64_t> fullest_mailboxes() {
   return fullest;
 }
 
+// Jobs of block_on_io, by account.
+std::map<std::uint64_t, smarm_blocking_owner> blocking_owners(smarm_runtime* runtime) {
+  std::vector<smarm_blocking_owner> all(smarm_runtime_blocking_owners(runtime, nullptr, 0));
+  all.resize(std::min(all.size(), smarm_runtime_blocking_owners(runtime, all.data(), all.size())));
+  std::map<std::uint64_t, smarm_blocking_owner> owners;
+  for (const smarm_blocking_owner& o : all) owners[o.account] = o;
+  return owners;
+}
+
+BlockingSnapshot to_snapshot(const smarm_blocking_stats& b) {
+  return {.threads = b.threads,
+          .threads_limit = b.limit,
+          .threads_idle = b.idle,
+          .jobs_running = b.running,
+          .jobs_queued = b.queued,
+          .jobs_total = b.done_total};
+}
+
 void add_account(PluginSnapshot& p, std::uint64_t account) {
   smarm_account_stats stats{};
   stats.struct_size = sizeof stats;
@@ -107,6 +125,16 @@ void plugin_metrics(MetricsWriter& page, std::vector<PluginSnapshot> plugins) {
   page.family("smarm_blocked_total", MetricType::counter,
               "Times that an actor of the plugin was found to block its thread in a system call.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.blocked);
+  page.family("smarm_blocking_jobs_running", MetricType::gauge,
+              "Jobs of block_on_io that a thread runs for the plugin.");
+  for (const PluginSnapshot& p : plugins)
+    page.sample({{"plugin", p.name}}, p.blocking_jobs_running);
+  page.family("smarm_blocking_jobs_queued", MetricType::gauge,
+              "Jobs of block_on_io that wait for a thread or the plugin's turn.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.blocking_jobs_queued);
+  page.family("smarm_blocking_jobs_total", MetricType::counter,
+              "Jobs of block_on_io that have ended.");
+  for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.blocking_jobs_total);
   page.family("smarm_mailbox_depth_max", MetricType::gauge,
               "Messages in the plugin's fullest mailbox; 0 while none was ever 512 behind.");
   for (const PluginSnapshot& p : plugins) page.sample({{"plugin", p.name}}, p.mailbox_depth_max);
@@ -157,17 +185,24 @@ DaemonSnapshot DaemonBackend::snapshot() const {
   s.extra_workers = stats.extras;
   s.blocked_workers = stats.blocked;
   s.blocked_total = stats.blocked_total;
+  s.blocking = to_snapshot(stats.blocking);
   s.log_lost = logger_.stats().lost;
   s.last_reload_ms = state.last_reload_ms;
   s.last_reload_error = state.last_reload_error;
   for (const smarm::WorkerStats& w : stats.workers) s.workers.push_back(to_snapshot(w));
   const std::map<std::uint64_t, std::uint64_t> fullest = fullest_mailboxes();
+  const std::map<std::uint64_t, smarm_blocking_owner> owners = blocking_owners(runtime_.raw());
   for (PluginView& view : board_.plugins()) {
     if (view.group != 0) view.snapshot.actors = smarm_group_count(view.group);
     if (view.account != 0) {
       add_account(view.snapshot, view.account);
       if (const auto it = fullest.find(view.account); it != fullest.end())
         view.snapshot.mailbox_depth_max = it->second;
+      if (const auto it = owners.find(view.account); it != owners.end()) {
+        view.snapshot.blocking_jobs_running = it->second.running;
+        view.snapshot.blocking_jobs_queued = it->second.queued;
+        view.snapshot.blocking_jobs_total = it->second.done_total;
+      }
     }
     s.plugins.push_back(std::move(view.snapshot));
   }
@@ -207,6 +242,12 @@ std::string metrics_page(const DaemonSnapshot& daemon) {
   page.family("smarm_workers_extra", MetricType::gauge,
               "Extra workers that run in the place of blocked ones.");
   page.sample(daemon.extra_workers);
+  page.family("smarm_blocking_threads", MetricType::gauge,
+              "Threads of block_on_io, the idle ones included.");
+  page.sample(daemon.blocking.threads);
+  page.family("smarm_blocking_threads_limit", MetricType::gauge,
+              "The most threads that block_on_io may use.");
+  page.sample(daemon.blocking.threads_limit);
   plugin_metrics(page, daemon.plugins);
   worker_metrics(page, daemon.workers);
   return std::move(page).text();

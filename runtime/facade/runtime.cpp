@@ -85,6 +85,10 @@ smarm_runtime* caller_runtime() {
   return w ? static_cast<smarm_runtime*>(&w->runtime) : nullptr;
 }
 
+BlockingPool& pool_of(smarm_runtime& rt) {
+  return static_cast<EpollPoller&>(rt.poller()).blocking();
+}
+
 void copy_counters(const Worker& w, smarm_worker_stats& s) {
   const WorkerCounters& c = w.counters;
   s = {c.resumes.get(),         c.parks.get(),   c.yields.get(),       c.preempted_alloc.get(),
@@ -168,6 +172,18 @@ void smarm_runtime_crew(smarm_runtime* rt, smarm_crew_stats* out) {
     for (const auto& w : rt->workers()) s.blocked_total += w->counters.blocked.get();
   }
   fill_struct(*out, s);
+}
+
+void smarm_runtime_blocking(smarm_runtime* rt, smarm_blocking_stats* out) {
+  if (!rt) rt = caller_runtime();
+  const Section section(current_worker());
+  fill_struct(*out, rt ? pool_of(*rt).stats() : smarm_blocking_stats{});
+}
+size_t smarm_runtime_blocking_owners(smarm_runtime* rt, smarm_blocking_owner* out,
+                                     size_t capacity) {
+  if (!rt) rt = caller_runtime();
+  const Section section(current_worker());
+  return rt ? pool_of(*rt).owners(out, capacity) : 0;
 }
 
 smarm_runtime* smarm_runtime_current(void) { return caller_runtime(); }

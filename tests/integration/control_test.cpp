@@ -56,6 +56,8 @@ TEST_SUITE("control") {
     CHECK(result.at("state") == "running");
     CHECK(result.at("pid") == d.pid());
     CHECK(result.at("workers").size() == 2);
+    CHECK(result.at("blocking_threads_limit") == 64);
+    CHECK(result.at("blocking_jobs_total") >= 2);  // the two files were looked into
     CHECK(result.at("plugins").at("by_state").at("running") == 1);
     CHECK(result.at("plugins").at("by_state").at("refused") == 1);
     CHECK(d.plugin("steady").at("actors") == 1);
@@ -134,6 +136,8 @@ TEST_SUITE("control") {
     const std::string page = http_get(address, "/metrics");
     CHECK(page.starts_with("HTTP/1.1 200"));
     CHECK(page.find("smarm_actors{plugin=\"family\"} 4") != std::string::npos);
+    CHECK(page.find("smarm_blocking_threads_limit 64\n") != std::string::npos);
+    CHECK(page.find("smarm_blocking_jobs_total{plugin=\"family\"} 0\n") != std::string::npos);
     CHECK(page.find("smarm_plugin_state{plugin=\"family\",state=\"running\"} 1") !=
           std::string::npos);
     CHECK(d.stop() == 0);

@@ -85,6 +85,8 @@ TEST_SUITE("escapes") {
       }
       for (const std::string& word : all) CHECK_MESSAGE(has(reasons, word), reasons);
       CHECK_MESSAGE(!has(reasons, "abandoned"), reasons);
+      const bool in_jobs = name == "exits_in_job";  // one a life
+      CHECK(b.daemon.plugin(name).at("blocking_jobs_total") == (in_jobs ? 3 : 0));
     }
     b.check_end();
   }

@@ -1,5 +1,8 @@
 // Storms of locks, timers and IO.
 #include "tests/stress/stress.hpp"
+#include "tests/unit/public/account_support.hpp"
+
+#include <array>
 
 using namespace stress;
 
@@ -259,6 +262,51 @@ TEST_SUITE("stress wait") {
         }));
       check_all(actors);
     });
+  }
+
+  TEST_CASE("blocking storm of accounts: none takes all threads, and no job is lost by a kill") {
+    for (unsigned workers : {1u, 2u, 4u}) {
+      CAPTURE(workers);
+      CAPTURE(seed());
+      constexpr std::size_t kAccounts = 4;  // the first is nobody's
+      const Account one(1, {1}), two(2, {2}), three(3, {3});
+      std::array<std::atomic<int>, kAccounts> running{}, ran{};
+      std::atomic<int> crowded = 0;
+      smarm::Runtime runtime =
+          smarm::init(smarm::Config::exact(workers).alloc_interval(16).blocking_threads(3));
+      runtime.run([&] {
+        Random random(workers);
+        std::vector<smarm::JoinHandle> actors;
+        for (int a = 0; a < scaled_actors(500, 40); ++a)
+          actors.push_back(spawn_in(static_cast<std::uint64_t>(a) % kAccounts, [&, a] {
+            const auto account = static_cast<std::size_t>(a) % kAccounts;
+            for (int i = 0; i < 10; ++i)
+              smarm::block_on_io([&, i] {
+                if (++running[account] > 2 && account != 0) ++crowded;
+                if ((a + i) % 3 == 0) std::this_thread::yield();
+                ++ran[account];
+                --running[account];
+              });
+          }));
+        for (const auto& actor : actors) {
+          jitter(random);
+          if (random.one_in(4)) smarm::kill(actor.pid());
+        }
+        smarm::join_all(actors);
+      });
+      CHECK(crowded == 0);
+      const smarm_blocking_stats stats = runtime.stats().blocking;
+      CHECK(stats.running + stats.queued == 0);
+      CHECK(stats.threads <= 3);
+      smarm_blocking_owner owners[kAccounts];
+      REQUIRE(smarm_runtime_blocking_owners(runtime.raw(), owners, kAccounts) == kAccounts);
+      std::uint64_t sum = 0;
+      for (const smarm_blocking_owner& o : owners) {
+        CHECK(o.done_total == static_cast<std::uint64_t>(ran[o.account]));
+        sum += o.done_total;
+      }
+      CHECK(stats.done_total == sum);
+    }
   }
 
   TEST_CASE("socket close storm: one closes what others read; nobody reads what is not his") {

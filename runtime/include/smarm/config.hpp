@@ -40,7 +40,8 @@ class Config {
   // KiB by default.
   Config& stack_size(std::size_t bytes) { return raw_.stack_size = bytes, *this; }
   Config& io_backend(IoBackend b) { return raw_.io_backend = static_cast<std::uint32_t>(b), *this; }
-  // The most threads that block_on_io may run at once; 64 by default.
+  // The most threads that block_on_io may run at once; 64 by default. The last eighth of them is
+  // for accounts that have no job running.
   Config& blocking_threads(unsigned n) { return raw_.blocking_threads = n, *this; }
 
   // Which faults end the actor and which the process; panic_safe by default. Faults of the program

@@ -21,6 +21,7 @@ struct Stats {
   std::size_t extras = 0;           // extra workers that run in the place of blocked ones
   std::size_t blocked = 0;          // workers whose thread an actor blocks
   std::uint64_t blocked_total = 0;  // times that one was found blocked
+  smarm_blocking_stats blocking{};  // the threads of block_on_io
 };
 
 namespace detail {
@@ -52,6 +53,8 @@ inline Stats read_stats(smarm_runtime* runtime) {
   s.extras = crew.extras;
   s.blocked = crew.blocked;
   s.blocked_total = crew.blocked_total;
+  s.blocking.struct_size = sizeof s.blocking;
+  smarm_runtime_blocking(runtime, &s.blocking);
   return s;
 }
 }  // namespace detail

@@ -179,7 +179,28 @@ typedef struct smarm_crew_stats {
   uint64_t blocked_total; /* times that one was found blocked */
 } smarm_crew_stats;
 void smarm_runtime_crew(smarm_runtime*, smarm_crew_stats* out); /* [any] NULL as above */
-smarm_runtime* smarm_runtime_current(void);                     /* [any] NULL outside an actor */
+
+/* The pool of threads that run the jobs of smarm_block_on. */
+typedef struct smarm_blocking_stats {
+  uint32_t struct_size; /* sizeof(smarm_blocking_stats) of the caller */
+  uint32_t limit;       /* blocking_threads of the config */
+  uint32_t threads;     /* that there are now; they come and go */
+  uint32_t idle;        /* those that run no job */
+  uint32_t running;     /* jobs that a thread runs */
+  uint32_t queued;      /* jobs that wait for one */
+  uint64_t done_total;  /* jobs that have ended */
+} smarm_blocking_stats;
+void smarm_runtime_blocking(smarm_runtime*, smarm_blocking_stats* out); /* [any] NULL as above */
+typedef struct smarm_blocking_owner {
+  uint64_t account; /* 0: actors whose group is bound to none */
+  uint32_t running, queued;
+  uint64_t done_total;
+} smarm_blocking_owner;
+/* [any] The same for each account whose actors have or had jobs; one that was closed may be left
+ * out. Returns how many there are. NULL as above. */
+size_t smarm_runtime_blocking_owners(smarm_runtime*, smarm_blocking_owner* out, size_t capacity);
+
+smarm_runtime* smarm_runtime_current(void); /* [any] NULL outside an actor */
 int smarm_runtime_tune(smarm_runtime*, uint32_t alloc_interval,
                        uint64_t timeslice_cycles); /* [any] live; 0 leaves as is */
 /* [any] async_preempt_ns of the config, live; 0 ends it. SMARM_E_LIMIT: this machine cannot. */
@@ -406,7 +427,8 @@ int smarm_wait_writable(int fd, int64_t timeout_ns);
 int smarm_read(int fd, void* buffer, size_t size, int64_t timeout_ns, size_t* done);
 int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns,
                 size_t* done); /* at least one byte, as write(2) */
-/* A socket of the RAII types, or an end of a pipe: non-blocking, registered once. It owns the fd. */
+/* A socket of the RAII types, or an end of a pipe: non-blocking, registered once. It owns the fd.
+ */
 typedef struct smarm_socket smarm_socket;
 smarm_socket* smarm_socket_adopt(
     int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's */
@@ -423,7 +445,8 @@ int smarm_socket_send(smarm_socket*, const void* msghdr, int64_t timeout_ns, siz
 int smarm_socket_accept(smarm_socket*, int64_t timeout_ns, int* fd);
 int smarm_socket_connect(smarm_socket*, const void* sockaddr, uint32_t length, int64_t timeout_ns);
 /* [actor, parks] Runs job(arg) on the pool of blocking threads. job must not throw. Not killable
- * half-way. */
+ * half-way. Accounts whose jobs queue take turns, and the last eighth of the threads, one at least
+ * of two or more, is for accounts that have no job running; account 0 may have them all. */
 int smarm_block_on(void (*job)(void*), void* arg);
 
 /* ---- supervision ---- */

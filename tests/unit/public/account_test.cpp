@@ -1,6 +1,6 @@
 // What is counted for an actor and for an account.
 #include "tests/runner/cases.hpp"
-#include "tests/unit/public/support.hpp"
+#include "tests/unit/public/account_support.hpp"
 
 #include <unistd.h>
 #include <x86intrin.h>
@@ -26,18 +26,6 @@ smarm_actor_stats read_actor(smarm::Pid pid) {
   return s;
 }
 
-template <class F>
-smarm::JoinHandle spawn_in(std::uint64_t group, F f) {
-  smarm_spawn_options o{};
-  o.struct_size = sizeof o;
-  o.flags = SMARM_SPAWN_GROUP;
-  o.group = group;
-  smarm_actor* handle = nullptr;
-  REQUIRE(smarm_spawn(&o, &smarm::detail::entry<F>, smarm::detail::make_closure(std::move(f)),
-                      &handle, nullptr) == SMARM_OK);
-  return smarm::JoinHandle(handle);
-}
-
 // Allocates until it has been preempted so often itself.
 void allocate_until_preempted(std::uint64_t times) {
   while (read_actor(smarm::self_pid()).preempted_alloc < times) allocate();
@@ -46,19 +34,6 @@ void allocate_until_preempted(std::uint64_t times) {
 smarm::Config eager(unsigned workers) {
   return smarm::Config::exact(workers).alloc_interval(1).timeslice_cycles(2000);
 }
-
-struct Account {
-  explicit Account(std::uint64_t number, std::initializer_list<std::uint64_t> groups)
-      : number_(number) {
-    for (const std::uint64_t g : groups) REQUIRE(smarm_group_bind(g, number) == SMARM_OK);
-  }
-  ~Account() { smarm_account_close(number_); }
-  Account(const Account&) = delete;
-  Account& operator=(const Account&) = delete;
-
- private:
-  std::uint64_t number_;
-};
 
 }  // namespace
 

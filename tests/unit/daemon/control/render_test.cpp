@@ -52,14 +52,21 @@ TEST_CASE("smarmctl output: plugins as a table") {
   CHECK(render_result("plugins", {{"plugins", json::array()}}, 0).find("no plugins") == 0);
 }
 
-TEST_CASE("smarmctl output: a plugin's preemptions and mailboxes") {
-  json plugin = {{"name", "p"},          {"preempted_alloc", 4},
-                 {"preempted_async", 5}, {"mailbox_depth_max", 6},
-                 {"mailbox_refused", 0}, {"policy", {{"mailbox_limit", 0}}},
-                 {"blocked", 3}};
+TEST_CASE("smarmctl output: a plugin's preemptions, blocking jobs and mailboxes") {
+  json plugin = {{"name", "p"},
+                 {"preempted_alloc", 4},
+                 {"preempted_async", 5},
+                 {"mailbox_depth_max", 6},
+                 {"mailbox_refused", 0},
+                 {"policy", {{"mailbox_limit", 0}}},
+                 {"blocked", 3},
+                 {"blocking_jobs_running", 2},
+                 {"blocking_jobs_queued", 10},
+                 {"blocking_jobs_total", 70}};
   const std::string text = render_result("plugin", plugin, 0);
   CHECK(text.find("preempted  4 times at allocations, 5 by signal\n") != text.npos);
   CHECK(text.find("blocked    3 times a thread, in a system call\n") != text.npos);
+  CHECK(text.find("blocking   2 jobs run, 10 queued, 70 done\n") != text.npos);
   CHECK(text.find("mailboxes  the fullest has 6 messages, no limit\n") != text.npos);
   plugin["policy"]["mailbox_limit"] = 9;
   plugin["mailbox_refused"] = 7;
@@ -84,6 +91,11 @@ TEST_CASE("smarmctl output: status says how it is in its first line") {
          {"hibernated", 9},
          {"thawed", 5},
          {"idle_ns", 2'000'000'000}}}},
+      {"blocking_threads", 3},
+      {"blocking_threads_limit", 64},
+      {"blocking_threads_idle", 1},
+      {"blocking_jobs_running", 2},
+      {"blocking_jobs_queued", 5},
       {"metrics_listen", "127.0.0.1:9464"},
       {"log_level", "info"},
       {"log_format", "text"},
@@ -92,10 +104,11 @@ TEST_CASE("smarmctl output: status says how it is in its first line") {
       {"last_reload_error", "bad"}};
   const std::string text = render_result("status", result, 1'060'000);
   CHECK(text.starts_with("smarmd 0.1.0 is running, pid 42, up 1m 0s\n"));
-  for (const char* part : {"3: 1 quarantined, 2 running\n", "7 on 1 workers (epoll), 4 hibernate",
-                           "http://127.0.0.1:9464/metrics", "info as text; 3 records lost",
-                           "the last reload failed: bad",
-                           "0       5        0      0       3          0       0      2s\n"}) {
+  for (const char* part :
+       {"3: 1 quarantined, 2 running\n", "7 on 1 workers (epoll), 4 hibernate",
+        "blocking     3 of 64 threads, 1 idle, 5 jobs queued\n", "http://127.0.0.1:9464/metrics",
+        "info as text; 3 records lost", "the last reload failed: bad",
+        "0       5        0      0       3          0       0      2s\n"}) {
     CAPTURE(part);
     CAPTURE(text);
     CHECK(text.find(part) != std::string::npos);
