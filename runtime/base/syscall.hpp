@@ -15,7 +15,7 @@ namespace smarm {
 
 namespace detail {
 template <class T>
-inline long word(T value) {
+[[gnu::always_inline]] inline long word(T value) {
   if constexpr (std::is_pointer_v<T> || std::is_null_pointer_v<T>) {
     return reinterpret_cast<long>(value);
   } else {

@@ -82,10 +82,12 @@ int smarm_socket_send(smarm_socket* s, const void* msghdr, int64_t timeout_ns, s
   });
 }
 int smarm_socket_accept(smarm_socket* s, int64_t timeout_ns, int* fd) {
+  if (!s) return EBADF;
   return io_call([&] { return accept_socket(*s, timeout_ns, *fd); });
 }
 int smarm_socket_connect(smarm_socket* s, const void* address, uint32_t length,
                          int64_t timeout_ns) {
+  if (!s) return EBADF;
   return io_call([&] { return connect_socket(*s, address, length, timeout_ns); });
 }
 int smarm_block_on(void (*job)(void*), void* arg) {

@@ -2,6 +2,8 @@
 
 #include "runtime/io/address.hpp"
 
+#include "runtime/io/socket.hpp"
+
 #include <smarm/actor.hpp>
 
 #include <arpa/inet.h>
@@ -11,8 +13,10 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <vector>
@@ -202,10 +206,11 @@ IoResult<detail::Socket> make_socket(Fd& fd, const char* operation, const std::s
 }
 
 IoResult<detail::Socket> adopt_fd(int fd) {
-  Fd owned(fd);
-  auto socket = make_socket(owned, "adopt", "fd " + std::to_string(fd));
-  if (!socket) owned.release();
-  return socket;
+  int error = 0;
+  smarm_socket* raw = smarm_socket_adopt(fd, &error);
+  if (raw) return detail::Socket(raw);
+  if (error < 0) detail::throw_status(error, "adopt");
+  return failure(error, "adopt", "fd " + std::to_string(fd));
 }
 
 IoResult<Fd> bind_socket(const Address& a, int type, bool reuse_port, const std::string& text) {
@@ -250,36 +255,39 @@ bool no_room(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-IoResult<detail::Socket> accept_now(const detail::Socket& listener, Wait timeout) {
-  int fd = -1;
-  if (int status = smarm_socket_accept(listener.get(), detail::opt_ns(timeout), &fd))
-    return failed_status(status, "accept", text_of(local_address(listener.fd())));
-  Fd owned(fd);
-  return make_socket(owned, "accept", text_of(local_address(listener.fd())));
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 }  // namespace
 
 IoResult<detail::Socket> accept_from(const detail::Socket& listener, Wait timeout,
-                                     std::int64_t& pause_ns) {
-  if (!listener.get()) return failure(EBADF, "accept", "closed listener");
-  if (pause_ns != 0) {
-    const Duration pause = std::chrono::nanoseconds(pause_ns);
-    if (timeout && *timeout <= pause) {
-      sleep(*timeout);
-      pause_ns -= detail::to_ns(*timeout);
-      if (pause_ns == 0) pause_ns = 1;
-      return failed_status(SMARM_E_TIMEOUT, "accept", text_of(local_address(listener.fd())));
-    }
-    sleep(pause);
-    if (timeout) *timeout -= pause;
+                                     detail::AcceptPause& pause) {
+  smarm_socket* const s = listener.get();
+  if (!s) return failure(EBADF, "accept", "closed listener");
+  const InUse in_use(*s);  // it may be closed in the pause
+  const std::string name = text_of(local_address(s->fd));
+  const std::atomic_ref length(pause.length_ns), until(pause.until_ns);
+  const std::int64_t rest = until.load(std::memory_order_relaxed) - now_ns();
+  if (rest > 0) {
+    const bool too_long = timeout && detail::to_ns(*timeout) <= rest;
+    sleep(too_long ? *timeout : std::chrono::nanoseconds(rest));
+    if (too_long) return failed_status(SMARM_E_TIMEOUT, "accept", name);
+    if (timeout) *timeout -= std::chrono::nanoseconds(rest);
   }
-  auto socket = accept_now(listener, timeout);
-  if (socket || !no_room(socket.error().code.value())) {
-    pause_ns = 0;
-    return socket;
+  int fd = -1;
+  const int status = smarm_socket_accept(s, detail::opt_ns(timeout), &fd);
+  Fd owned(fd);
+  auto socket = status ? IoResult<detail::Socket>(failed_status(status, "accept", name))
+                       : make_socket(owned, "accept", name);
+  std::int64_t next = 0;
+  if (!socket && no_room(socket.error().code.value())) {
+    next = std::clamp(2 * length.load(std::memory_order_relaxed), kFirstPause, kLongestPause);
+    until.store(now_ns() + next, std::memory_order_relaxed);
   }
-  pause_ns = std::clamp(2 * pause_ns, kFirstPause, kLongestPause);
+  if (next != length.load(std::memory_order_relaxed)) length.store(next, std::memory_order_relaxed);
   return socket;
 }
 

@@ -82,9 +82,8 @@ IoResult<Fd> bind_socket(const Address& address, int type, bool reuse_port,
 IoResult<detail::Socket> listen_on(const Address& address, ListenOptions options,
                                    const std::string& text);
 IoResult<detail::Socket> connect_to(const Address& address, Wait timeout, const std::string& text);
-// pause_ns: how long it waits before it tries, since the last call found no room.
 IoResult<detail::Socket> accept_from(const detail::Socket& listener, Wait timeout,
-                                     std::int64_t& pause_ns);
+                                     detail::AcceptPause& pause);
 
 inline void set_option(int fd, int level, int name, int value) {
   raw_syscall(SYS_setsockopt, fd, level, name, &value, sizeof value);

@@ -37,7 +37,7 @@ IoResult<std::string> read_whole(const std::string& path, std::size_t limit) {
   std::size_t have = 0;
   for (;;) {
     // One byte more than expected: then the end is seen without another look.
-    const std::size_t room = std::max(expected + 1, have + kStep);
+    const std::size_t room = have <= expected ? expected + 1 : have + kStep;
     text.resize(std::min(room, limit == SIZE_MAX ? room : limit + 1));
     const long n = raw_syscall(SYS_read, fd->get(), text.data() + have, text.size() - have);
     if (n == -EINTR) continue;

@@ -3,6 +3,8 @@
 #include <smarm/process.hpp>
 
 #include "runtime/io/address.hpp"
+#include "runtime/io/epoll_poller.hpp"
+#include "runtime/sched/park.hpp"
 
 #include <smarm/actor.hpp>
 #include <smarm/channel.hpp>
@@ -53,7 +55,7 @@ class SpawnPlan {
                                        as == STDIN_FILENO ? O_RDONLY : O_WRONLY, 0);
   }
   // 0 or an errno. Blocks until the child runs its program.
-  int run(const Command& command, pid_t& pid) {
+  int run(const ProcessOptions& command, pid_t& pid) {
     std::vector<char*> argv{const_cast<char*>(command.program.c_str())};
     for (const std::string& a : command.arguments) argv.push_back(const_cast<char*>(a.c_str()));
     argv.push_back(nullptr);
@@ -114,7 +116,7 @@ SMARM_PUBLIC std::string ExitStatus::text() const {
   return name ? std::string("SIG") + name : "signal " + std::to_string(signal);
 }
 
-SMARM_PUBLIC IoResult<Process> Process::start(const Command& command) {
+SMARM_PUBLIC IoResult<Process> Process::start(const ProcessOptions& command) {
   const Stdio how[] = {command.in, command.out, command.err};
   std::vector<Ends> ends;
   SpawnPlan plan;
@@ -147,6 +149,7 @@ SMARM_PUBLIC Process& Process::operator=(Process&& o) noexcept {
   err = std::move(o.err);
   pid_ = std::exchange(o.pid_, 0);
   pidfd_ = std::exchange(o.pidfd_, -1);
+  reaped_ = std::exchange(o.reaped_, false);
   status_ = std::exchange(o.status_, std::nullopt);
   return *this;
 }
@@ -157,17 +160,20 @@ SMARM_PUBLIC IoResult<ExitStatus> Process::wait(Wait timeout) {
   constexpr Duration kLongestNap = std::chrono::milliseconds(50);
   if (status_) return *status_;
   const std::string name = "process " + std::to_string(pid_);
-  if (pid_ == 0) return failure(ECHILD, "wait", "no process");
+  if (pid_ == 0 || reaped_) return failure(ECHILD, "wait", pid_ ? name : "no process");
   const auto began = Clock::now();
   Duration nap = kFirstNap;
   for (;;) {
     ExitStatus status;
     const long n = reap(pid_, WNOHANG, status);
-    if (n < 0) return failure(-n, "wait", name);
+    if (n < 0) {
+      reaped_ =
+          n == -ECHILD;  // by somebody who waits for every child, or because SIGCHLD is ignored
+      return failure(-n, "wait", name);
+    }
     if (n > 0) {
+      reaped_ = true;
       status_ = status;
-      pid_ = 0;
-      if (pidfd_ >= 0) raw_syscall(SYS_close, std::exchange(pidfd_, -1));
       return status;
     }
     Wait left = timeout;
@@ -184,9 +190,14 @@ SMARM_PUBLIC IoResult<ExitStatus> Process::wait(Wait timeout) {
   }
 }
 
+// By its pidfd it is never another process. Without one it keeps its number until it is reaped.
+long Process::send(int signal) const noexcept {
+  if (pidfd_ >= 0) return raw_syscall(SYS_pidfd_send_signal, pidfd_, signal, nullptr, 0);
+  return pid_ == 0 || reaped_ ? -ESRCH : raw_syscall(SYS_kill, pid_, signal);
+}
+
 SMARM_PUBLIC IoResult<void> Process::kill(int signal) {
-  // It keeps its number until it is waited for.
-  const long e = pid_ ? raw_syscall(SYS_kill, pid_, signal) : -ESRCH;
+  const long e = send(signal);
   if (e < 0) return failure(-e, "kill", pid_ ? "process " + std::to_string(pid_) : "no process");
   return {};
 }
@@ -195,18 +206,28 @@ SMARM_PUBLIC void Process::drop() noexcept {
   in.close();
   out.close();
   err.close();
-  if (pid_ != 0) {
-    raw_syscall(SYS_kill, pid_, SIGKILL);
-    const auto reap_it = [](void* pid) {
-      ExitStatus status;
-      while (reap(*static_cast<int*>(pid), 0, status) == -EINTR) {
-      }
-    };
-    // It has to give its memory back first. Outside an actor, or when that is being unwound, here.
-    if (smarm_block_on(reap_it, &pid_) != SMARM_OK) reap_it(&pid_);
-    pid_ = 0;
+  if (pid_ != 0 && !reaped_) {
+    send(SIGKILL);
+    reap_killed();
   }
   if (pidfd_ >= 0) raw_syscall(SYS_close, std::exchange(pidfd_, -1));
+  pid_ = 0;
+}
+
+// It has to give its memory back first: that is waited for by a thread that may block, and a kill
+// of the actor comes after it. Outside an actor, or when there is no thread, here.
+void Process::reap_killed() noexcept {
+  const auto reap_it = [](void* pid) {
+    ExitStatus status;
+    while (reap(*static_cast<int*>(pid), 0, status) == -EINTR) {
+    }
+  };
+  if (Worker* w = current_worker(); w && w->current) {
+    const Section section(w);
+    JobFailure failure;
+    if (current_poller().blocking().run(reap_it, &pid_, failure) == 0) return;
+  }
+  reap_it(&pid_);
 }
 
 // ---- from start to end ----
@@ -249,7 +270,8 @@ class Helpers {
 
 }  // namespace
 
-SMARM_PUBLIC IoResult<Output> run_process(Command command, std::string_view input, Wait timeout) {
+SMARM_PUBLIC IoResult<Output> run_process(ProcessOptions command, std::string_view input,
+                                          Wait timeout) {
   using Clock = std::chrono::steady_clock;
   command.in = input.empty() ? Stdio::null : Stdio::pipe;
   command.out = command.err = Stdio::pipe;
@@ -281,10 +303,15 @@ SMARM_PUBLIC IoResult<Output> run_process(Command command, std::string_view inpu
     run->in.close();
     (void)tx.send(0);
   });
+  tx = {};
   for (int streams = 0; streams < 3; ++streams) {
     const Wait time = left();
-    if (time ? rx.recv_timeout(*time).has_value() : rx.recv().has_value()) continue;
-    return failed_status(SMARM_E_TIMEOUT, "run", command.program);
+    const auto done = time ? rx.recv_timeout(*time) : rx.recv();
+    if (done) continue;
+    if (done.error() == RecvError::timeout)
+      return failed_status(SMARM_E_TIMEOUT, "run", command.program);
+    return failure(std::make_error_code(std::errc::not_enough_memory),
+                   "run (what it printed could not be kept)", command.program);
   }
   auto status = process->wait(left());
   if (!status && status.error().code == std::errc::timed_out)

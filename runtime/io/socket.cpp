@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -13,6 +14,8 @@
 namespace smarm {
 
 namespace {
+
+constexpr std::int64_t kFirstNap = 1'000'000, kLongestNap = 50'000'000;  // ns
 
 std::uint64_t deadline_of(std::int64_t timeout_ns) {
   return timeout_ns < 0 ? kNever
@@ -120,15 +123,16 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
   smarm_socket& s = call.socket;
   std::uint64_t deadline = 0;
   bool has_deadline = false, thawed = false;
+  bool last = false;  // the time has run out: an edge may have come that nobody has seen yet
   any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
   for (;;) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
-    if (n == kNotTried && !attempts.pointless()) {
+    if (n == kNotTried && (last || !attempts.pointless())) {
       attempts.begin();
       n = call.attempt(call);
     }
     const long result = std::exchange(n, kNotTried);
-    if (result == -EAGAIN && attempts.again()) continue;
+    if (result == -EAGAIN && !last && attempts.again()) continue;
     if (result != -EAGAIN && result != kNotTried) {
       attempts.end(result);
       if (result == -EINTR) continue;
@@ -139,8 +143,11 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
       n = result;
       return n >= 0 ? 0 : static_cast<int>(-n);
     }
+    if (last) return SMARM_E_TIMEOUT;
     if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
-    if (int status = attempts.sleep(deadline)) return status;
+    const int status = attempts.sleep(deadline);
+    if (status != 0 && status != SMARM_E_TIMEOUT) return status;
+    last = status == SMARM_E_TIMEOUT;
     current_worker()->fetch_next();
   }
 }
@@ -199,11 +206,20 @@ int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
   const InUse in_use(s);
   Attempts attempts(s, kWritable, 0);
   attempts.clear();
-  int state = static_cast<int>(-raw_syscall(SYS_connect, s.fd, address, length));
-  if (state == EAGAIN) state = EINPROGRESS;
+  const std::uint64_t deadline = deadline_of(timeout_ns);
+  int state = 0;
+  // A Unix listener whose queue is full: no event tells when there is room.
+  for (std::int64_t nap = kFirstNap;; nap = std::min(2 * nap, kLongestNap)) {
+    state = static_cast<int>(-raw_syscall(SYS_connect, s.fd, address, length));
+    if (state != EAGAIN) break;
+    const std::uint64_t now = current_worker()->runtime.clock().now_ns();
+    if (now >= deadline) return SMARM_E_TIMEOUT;
+    const auto left =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(deadline - now, kLongestNap));
+    if (int status = sleep_current_actor(*current_actor(), std::min(nap, left))) return status;
+  }
   // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is
   // proof.
-  const std::uint64_t deadline = state == EINPROGRESS ? deadline_of(timeout_ns) : 0;
   while (state == EINPROGRESS) {
     if (int status = attempts.sleep(deadline)) return status;
     attempts.clear();

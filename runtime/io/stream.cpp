@@ -51,6 +51,12 @@ class Parts {
     message_.msg_iovlen = n;
   }
   msghdr& message() { return message_; }
+  bool empty() const {
+    for (std::size_t i = 0; i < message_.msg_iovlen; ++i) {
+      if (message_.msg_iov[i].iov_len != 0) return false;
+    }
+    return true;
+  }
 
  private:
   std::array<iovec, 8> few_;
@@ -63,6 +69,7 @@ class Parts {
 SMARM_PUBLIC IoResult<std::size_t> detail::Stream::read_vectored(Buffers buffers, Wait timeout) {
   Parts<std::span<char>> parts(buffers);
   std::size_t done = 0;
+  if (parts.empty()) return read({}, timeout);  // recvmsg would wait all the same
   if (int status = smarm_socket_receive(socket_.get(), &parts.message(), opt_ns(timeout), &done))
     return std::unexpected(failed(status, "read"));
   return done;

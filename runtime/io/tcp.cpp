@@ -98,7 +98,7 @@ SMARM_PUBLIC IoResult<TcpListener> TcpListener::adopt(int fd) {
 }
 
 SMARM_PUBLIC IoResult<TcpStream> TcpListener::accept(Wait timeout) {
-  auto socket = accept_from(socket_, timeout, pause_ns_);
+  auto socket = accept_from(socket_, timeout, pause_);
   if (!socket) return std::unexpected(std::move(socket.error()));
   return TcpStream(std::move(*socket));
 }

@@ -70,7 +70,7 @@ SMARM_PUBLIC IoResult<UnixListener> UnixListener::adopt(int fd) {
 }
 
 SMARM_PUBLIC IoResult<UnixStream> UnixListener::accept(Wait timeout) {
-  auto socket = accept_from(socket_, timeout, pause_ns_);
+  auto socket = accept_from(socket_, timeout, pause_);
   if (!socket) return std::unexpected(std::move(socket.error()));
   return UnixStream(std::move(*socket));
 }

@@ -228,6 +228,7 @@ bool RuntimeCore::idle(Worker& w) {
   if (took_over && idle_count_.load(std::memory_order_relaxed) > 1)
     wake_one();  // another sleeper becomes the deputy
   bool happened = false;
+  bool looked = false;  // at the poller
   bool end = false;
   // After the listing: stop_all() stores the phase before it takes the list's lock.
   if (phase_.load(std::memory_order_acquire) != Phase::stopped && !work_elsewhere(w) &&
@@ -239,6 +240,7 @@ bool RuntimeCore::idle(Worker& w) {
     if (!end) {
       w.resting.store(true, std::memory_order_relaxed);
       happened = nap(w, others_busy);
+      looked = w.in_poller;
       w.resting.store(false, std::memory_order_relaxed);
     }
   }
@@ -251,8 +253,8 @@ bool RuntimeCore::idle(Worker& w) {
     if (others_busy) look_after_others(w);
   }
   const std::uint64_t now = clock_.now_ns();
+  if (looked) polled_ns_.store(now, std::memory_order_relaxed);
   if (w.in_poller) {
-    polled_ns_.store(now, std::memory_order_relaxed);
     poller_taken_.store(false, std::memory_order_release);
   }
   if (w.deputy) deputy_taken_.store(false, std::memory_order_release);

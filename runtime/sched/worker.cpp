@@ -358,7 +358,7 @@ bool Worker::cancel_timer(TimerNode& timer) {
 
 // Timers come due in batches, and who has slept long has its stack in no cache and no TLB: what it
 // goes on with is fetched while the rest of the batch is woken.
-[[gnu::no_sanitize("thread")]] void prefetch_stack(const Actor& a) {
+void prefetch_stack(const Actor& a) {
   const auto* sp = static_cast<const char*>(a.context.sp);
   for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(sp + line * 64);
 }
@@ -366,7 +366,8 @@ bool Worker::cancel_timer(TimerNode& timer) {
 // Both ends of the stack: the frames of the wait, and those of the actor's own outermost functions,
 // which may lie a buffer's size apart. Those actors may belong to a thief by now, who writes what
 // is read here: it is a hint.
-[[gnu::no_sanitize("thread")]] void Worker::fetch_next() const {
+void Worker::fetch_next() const {
+#if !SMARM_TSAN
   if (const Actor* later = ready.likely_next(1)) {
     __builtin_prefetch(later);
     __builtin_prefetch(&later->index);
@@ -377,6 +378,7 @@ bool Worker::cancel_timer(TimerNode& timer) {
   prefetch_stack(*next);
   const char* start = stack_start(*next);
   for (std::size_t line = 1; line <= 6; ++line) __builtin_prefetch(start - line * 64);
+#endif
 }
 
 // One at a time, so that no waker is called under the lock and a due timer can be cancelled until

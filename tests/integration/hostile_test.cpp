@@ -109,6 +109,7 @@ TEST_SUITE("hostile") {
     const auto actors = [&d] { return d.plugin("echo")["actors"].get<std::int64_t>(); };
     {
       EchoClient first(d, port);
+      CHECK(first.answers());
     }
     d.until([&] { return actors() == 1; }, "the first client's actor has ended");
     const std::size_t fds_before = fds_of(d.pid());
@@ -132,8 +133,12 @@ TEST_SUITE("hostile") {
       const auto end = std::chrono::steady_clock::now() + duration();
       while (std::chrono::steady_clock::now() < end) {
         for (auto& client : good) ++(client->answers() ? served : failed);
-        EchoClient fresh(d, port);
-        ++(fresh.answers() ? served : failed);
+        try {
+          EchoClient fresh(d, port);
+          ++(fresh.answers() ? served : failed);
+        } catch (...) {  // a REQUIRE, which may not leave this thread
+          ++failed;
+        }
       }
       over = true;
     });
@@ -144,7 +149,7 @@ TEST_SUITE("hostile") {
     good.clear();
 
     d.until([&] { return actors() == 1; }, "every connection's actor has ended");
-    d.until([&] { return fds_of(d.pid()) == fds_before; }, "every descriptor is closed");
+    d.until([&] { return fds_of(d.pid()) <= fds_before; }, "every descriptor is closed");
     CHECK(d.logged("plugin.panicked").empty());
     CHECK(d.logged("plugin.actor_panicked").empty());
     CHECK(EchoClient(d, port).answers());

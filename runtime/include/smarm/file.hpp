@@ -1,4 +1,5 @@
-// Whole files, read and written off the workers. Parks.
+// Whole files, read and written off the workers. Parks, and cannot be killed meanwhile: not for
+// pipes, whose opening may wait for ever.
 #pragma once
 
 #include <smarm/fd.hpp>

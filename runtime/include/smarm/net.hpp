@@ -65,6 +65,14 @@ struct ListenOptions {
   bool reuse_port = false;  // SO_REUSEPORT: several listeners share the port's connections
 };
 
+namespace detail {
+// After an accept that found no room: how long, and until when (of the steady clock), the next one
+// waits. Written by every acceptor, as atomics.
+struct AcceptPause {
+  std::int64_t length_ns = 0, until_ns = 0;
+};
+}  // namespace detail
+
 // accept() of either listener: connections that have gone before they were accepted are passed
 // over. When the process or the system is out of descriptors or memory the connection stays queued
 // and the error says so; the next calls then wait before they try again, 5 ms at first, 1 s in the
@@ -89,7 +97,7 @@ class TcpListener {
  private:
   explicit TcpListener(detail::Socket socket) : socket_(std::move(socket)) {}
   detail::Socket socket_;
-  std::int64_t pause_ns_ = 0;
+  detail::AcceptPause pause_{};
 };
 
 class UnixStream : public detail::Stream {
@@ -115,7 +123,7 @@ class UnixListener {
  private:
   explicit UnixListener(detail::Socket socket) : socket_(std::move(socket)) {}
   detail::Socket socket_;
-  std::int64_t pause_ns_ = 0;
+  detail::AcceptPause pause_{};
 };
 
 struct Datagram {

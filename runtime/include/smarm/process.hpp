@@ -19,7 +19,7 @@ enum class Stdio {
   pipe      // a pipe to the parent
 };
 
-struct Command {
+struct ProcessOptions {
   std::string program;                   // a path, or a name that is looked for in PATH
   std::vector<std::string> arguments{};  // without the program's own name
   std::optional<std::vector<std::string>> environment{};  // "NAME=value"; nullopt: the parent's
@@ -40,15 +40,17 @@ class Process {
   Process() = default;
   // Starts it off the workers, with no signal blocked or ignored. Parks. The error of a program
   // that cannot be started (std::errc::no_such_file_or_directory) comes here.
-  [[nodiscard]] static IoResult<Process> start(const Command& command);
+  [[nodiscard]] static IoResult<Process> start(const ProcessOptions& command);
   Process(Process&& o) noexcept { *this = std::move(o); }
   Process& operator=(Process&& o) noexcept;
   ~Process() { drop(); }
 
-  int pid() const { return pid_; }  // 0: none, or waited for already
-  // Waits for its end. Parks. Once it has ended every further call answers the same.
+  int pid() const { return pid_; }  // 0: none. Once it was waited for another process may have it
+  // Waits for its end. Parks; one actor at a time. Once it has ended every further call answers the
+  // same.
   [[nodiscard]] IoResult<ExitStatus> wait(Wait timeout = {});
-  // std::errc::no_such_process once it was waited for: never another process under its number.
+  // From any actor. std::errc::no_such_process once it was waited for: never another process under
+  // its number.
   [[nodiscard]] IoResult<void> kill(int signal);
 
   // The other ends of its pipes, where Stdio::pipe was asked for.
@@ -56,9 +58,12 @@ class Process {
   PipeReader out, err;
 
  private:
+  long send(int signal) const noexcept;
   void drop() noexcept;
+  void reap_killed() noexcept;
   int pid_ = 0;
   int pidfd_ = -1;
+  bool reaped_ = false;
   std::optional<ExitStatus> status_{};
 };
 
@@ -69,7 +74,7 @@ struct Output {
 };
 // Standard output and error are collected, whatever the command says; `input` is what it reads from
 // its standard input. When the time runs out it is killed and the answer is std::errc::timed_out.
-[[nodiscard]] IoResult<Output> run_process(Command command, std::string_view input = {},
+[[nodiscard]] IoResult<Output> run_process(ProcessOptions command, std::string_view input = {},
                                            Wait timeout = {});
 
 }  // namespace smarm

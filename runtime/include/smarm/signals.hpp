@@ -14,7 +14,7 @@ namespace smarm {
 // While it lives the signals arrive in its channel, by number, and have no other effect. As with
 // every signal, several of one number may arrive as one. Those who ask for the same signal all get
 // it. Once the last of them has gone a signal does what it did before, one that is still on its way
-// too.
+// too; they have gone soon after their objects.
 //
 //     auto signals = smarm::Signals::open({SIGTERM, SIGHUP});
 //     while (auto signal = signals->channel().recv()) ...

@@ -83,6 +83,29 @@ TEST_SUITE("public io edges") {
     });
   }
 
+  TEST_CASE("an accept that never waits recovers from a shortage too; a close ends its pause") {
+    run_at_each_worker_count([] {
+      auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();
+      Client client(listener.port());
+      {
+        const NoDescriptors shortage;
+        CHECK(listener.accept(0ns).error().code == std::errc::too_many_files_open);
+      }
+      CHECK(yield_until([&] { return listener.accept(0ns).has_value(); }));
+      Client second(listener.port());
+      {
+        const NoDescriptors shortage;
+        CHECK(listener.accept(kPatience).error().code == std::errc::too_many_files_open);
+      }
+      auto closer = smarm::spawn([&listener, acceptor = smarm::self_pid()] {
+        yield_until_parked(acceptor);
+        listener.close();
+      });
+      CHECK(listener.accept(kPatience).error().code == std::errc::bad_file_descriptor);
+      CHECK(closer.join());
+    });
+  }
+
   TEST_CASE("a client that resets before it is accepted does not disturb the others") {
     run_at_each_worker_count([] {
       auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();

@@ -11,7 +11,7 @@ using namespace test;
 
 namespace {
 
-smarm::Command shell(std::string script) {
+smarm::ProcessOptions shell(std::string script) {
   return {.program = "sh", .arguments = {"-c", std::move(script)}};
 }
 
@@ -152,6 +152,27 @@ TEST_SUITE("public processes") {
       smarm::kill(owner.pid());
       CHECK_FALSE(owner.join());
       CHECK_FALSE(exists(second));
+      CHECK(open_fds() == fds);
+    });
+  }
+
+  TEST_CASE("a child whose actor is to unwind already is reaped, and the actor ends by its kill") {
+    run_at_each_worker_count([] {
+      const std::size_t fds = open_fds();
+      std::atomic<int> pid{0};
+      auto owner = smarm::spawn([&pid] {
+        {
+          auto child = smarm::Process::start(shell("exec sleep 1000")).value();
+          pid = child.pid();
+          smarm::kill(smarm::self_pid());
+        }
+        smarm::check();
+        FAIL("it went on");
+      });
+      const auto end = owner.join();
+      REQUIRE_FALSE(end.has_value());
+      CHECK(std::string(end.error().what()) == "killed");
+      CHECK_FALSE(exists(pid));
       CHECK(open_fds() == fds);
     });
   }

@@ -84,6 +84,25 @@ TEST_SUITE("public streams") {
     });
   }
 
+  TEST_CASE("an actor that is to unwind makes no pipe, and closes each descriptor once") {
+    run_at_each_worker_count([] {
+      const std::size_t fds = open_fds();
+      for (int i = 0; i < 20; ++i) {
+        auto actor = smarm::spawn([] {
+          smarm::kill(smarm::self_pid());
+          (void)smarm::make_pipe();
+          FAIL("it went on");
+        });
+        CHECK_FALSE(actor.join());
+        // A descriptor that is closed twice would be one of these.
+        FdPair other(FdPair::pipe);
+        CHECK(write_all(other.writer(), "x"));
+        CHECK(read_n(other.reader(), 1) == "x");
+      }
+      CHECK(open_fds() == fds);
+    });
+  }
+
   TEST_CASE("a reader of a pipe waits, is woken by bytes, by its time, and by close") {
     run_at_each_worker_count([] {
       auto pipe = smarm::make_pipe().value();

@@ -184,6 +184,20 @@ TEST_SUITE("public tcp read") {
     });
   }
 
+  TEST_CASE("a read that does not wait takes what has come since the last one") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      std::array<char, 64> buffer;
+      for (int i = 0; i < 50; ++i) {
+        ends.send("x");
+        CHECK(ends.read() == "x");  // short
+        CHECK(ends.stream.read(buffer, 0ns).error().code == std::errc::timed_out);
+        ends.send("yz");  // of which nobody has told the runtime yet
+        CHECK(ends.stream.read(buffer, 0ns).value() == 2);
+      }
+    });
+  }
+
   TEST_CASE("nothing is asked for: a read of no bytes and a write of none answer 0 at once") {
     run_at_each_worker_count([] {
       Ends ends;
