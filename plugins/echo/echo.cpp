@@ -62,15 +62,10 @@ Settings read_settings(std::string_view text) {
 // The socket that the service manager opened for us, else one of our own. Throws: supervision tries
 // again, with a growing delay, until the port is free or the plugin is quarantined.
 smarm::TcpListener open_listener(const Context& ctx, const Settings& settings) {
-  if (auto fd = ctx.listener("echo")) {
-    auto adopted = smarm::TcpListener::adopt(*fd);
-    if (adopted) return std::move(*adopted);
-    throw std::runtime_error("the passed socket cannot be used: " + adopted.error().what());
-  }
-  auto bound = smarm::TcpListener::bind(settings.listen);
-  if (bound) return std::move(*bound);
+  auto listener = ctx.listen("echo", settings.listen);
+  if (listener) return std::move(*listener);
   throw std::runtime_error(
-      "cannot listen: " + bound.error().what() +
+      "cannot listen: " + listener.error().what() +
       "; free the address or set another one in /listen of the plugin's config");
 }
 

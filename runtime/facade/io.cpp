@@ -45,13 +45,20 @@ int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns, siz
   return io_call([&] { return write_raw(fd, buffer, size, timeout_ns, *done); });
 }
 
+// No safe-point: a kill here would leave the descriptor to nobody, or to two.
 smarm_socket* smarm_socket_adopt(int fd, int* error) {
+  *error = 0;
   smarm_socket* s = nullptr;
-  *error = io_call([&] {
-    int e = 0;
-    s = adopt_socket(fd, e);
-    return e;
-  });
+  {
+    Worker* w = current_worker();
+    if (!w || !w->current) {
+      *error = not_an_actor();
+      return nullptr;
+    }
+    const Section section(w);
+    s = adopt_socket(fd, *error);
+  }
+  tick();
   return s;
 }
 int smarm_socket_fd(const smarm_socket* s) { return s->fd; }

@@ -188,13 +188,14 @@ SMARM_PUBLIC IoResult<Endpoint> Endpoint::parse(std::string_view text) {
 
 // ---- sockets ----
 
-IoResult<Fd> open_socket(int family, int type, const std::string& text) {
+IoResult<OwnedFd> open_socket(int family, int type, const std::string& text) {
   const long fd = raw_syscall(SYS_socket, family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return failure(-fd, "socket", text);
-  return Fd(fd);
+  return OwnedFd(fd);
 }
 
-IoResult<detail::Socket> make_socket(Fd& fd, const char* operation, const std::string& address) {
+IoResult<detail::Socket> make_socket(OwnedFd& fd, const char* operation,
+                                     const std::string& address) {
   int error = 0;
   smarm_socket* raw = smarm_socket_adopt(fd.get(), &error);
   if (!raw) {
@@ -213,7 +214,8 @@ IoResult<detail::Socket> adopt_fd(int fd) {
   return failure(error, "adopt", "fd " + std::to_string(fd));
 }
 
-IoResult<Fd> bind_socket(const Address& a, int type, bool reuse_port, const std::string& text) {
+IoResult<OwnedFd> bind_socket(const Address& a, int type, bool reuse_port,
+                              const std::string& text) {
   auto fd = open_socket(a.family(), type, text);
   if (!fd) return fd;
   if (a.family() != AF_UNIX && type == SOCK_STREAM)
@@ -279,7 +281,7 @@ IoResult<detail::Socket> accept_from(const detail::Socket& listener, Wait timeou
   }
   int fd = -1;
   const int status = smarm_socket_accept(s, detail::opt_ns(timeout), &fd);
-  Fd owned(fd);
+  OwnedFd owned(fd);
   auto socket = status ? IoResult<detail::Socket>(failed_status(status, "accept", name))
                        : make_socket(owned, "accept", name);
   std::int64_t next = 0;

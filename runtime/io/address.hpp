@@ -3,6 +3,7 @@
 
 #include <smarm/net.hpp>
 
+#include "runtime/base/owned_fd.hpp"
 #include "runtime/base/syscall.hpp"
 
 #include <sys/socket.h>
@@ -55,30 +56,15 @@ IoResult<HostPort> split_address(std::string_view text, const char* operation);
 // Addresses to bind to: "" is every one.
 IoResult<std::vector<Endpoint>> resolve_passive(std::string_view host, std::uint16_t port);
 
-// A descriptor until it is given away.
-class Fd {
- public:
-  explicit Fd(long fd) : fd_(static_cast<int>(fd)) {}
-  Fd(Fd&& o) noexcept : fd_(o.release()) {}
-  Fd& operator=(Fd&&) = delete;
-  ~Fd() {
-    if (fd_ >= 0) raw_syscall(SYS_close, fd_);
-  }
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 // Non-blocking, closed on exec.
-IoResult<Fd> open_socket(int family, int type, const std::string& text);
-IoResult<detail::Socket> make_socket(Fd& fd, const char* operation, const std::string& address);
+IoResult<OwnedFd> open_socket(int family, int type, const std::string& text);
+IoResult<detail::Socket> make_socket(OwnedFd& fd, const char* operation,
+                                     const std::string& address);
 // A descriptor that stays the caller's unless it succeeds.
 IoResult<detail::Socket> adopt_fd(int fd);
 // What a bound or listening socket has in common.
-IoResult<Fd> bind_socket(const Address& address, int type, bool reuse_port,
-                         const std::string& text);
+IoResult<OwnedFd> bind_socket(const Address& address, int type, bool reuse_port,
+                              const std::string& text);
 IoResult<detail::Socket> listen_on(const Address& address, ListenOptions options,
                                    const std::string& text);
 IoResult<detail::Socket> connect_to(const Address& address, Wait timeout, const std::string& text);

@@ -151,10 +151,6 @@ class CountedWait {
 
 }  // namespace
 
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 EpollPoller& current_poller() {
   return static_cast<EpollPoller&>(current_worker()->runtime.poller());
 }

@@ -1,6 +1,7 @@
 // The epoll backend: readiness for the actors of one runtime, through its idle worker.
 #pragma once
 
+#include "runtime/base/owned_fd.hpp"
 #include "runtime/io/blocking_pool.hpp"
 #include "runtime/io/fd_table.hpp"
 #include "runtime/sched/poller.hpp"
@@ -12,19 +13,6 @@
 #include <system_error>
 
 namespace smarm {
-
-// An fd that closes itself.
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd = -1) : fd_(fd) {}
-  ~OwnedFd();
-  OwnedFd(const OwnedFd&) = delete;
-  OwnedFd& operator=(const OwnedFd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 class EpollPoller final : public Poller {
  public:

@@ -17,10 +17,10 @@ namespace {
 
 constexpr std::size_t kStep = 64 * 1024;  // when the size is not known, as in /proc
 
-IoResult<Fd> open_file(const std::string& path, int flags) {
+IoResult<OwnedFd> open_file(const std::string& path, int flags) {
   for (;;) {
     const long fd = raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), flags | O_CLOEXEC, 0666);
-    if (fd >= 0) return Fd(fd);
+    if (fd >= 0) return OwnedFd(fd);
     if (fd != -EINTR) return failure(-fd, "open", path);
   }
 }

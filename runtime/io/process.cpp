@@ -76,7 +76,7 @@ class SpawnPlan {
 
 // The two ends of a child's stream; no descriptor where there is no pipe.
 struct Ends {
-  Fd parents{-1}, childs{-1};
+  OwnedFd parents{-1}, childs{-1};
 };
 
 IoResult<Ends> make_ends(Stdio how, int as) {
@@ -84,7 +84,7 @@ IoResult<Ends> make_ends(Stdio how, int as) {
   int ends[2];
   if (const long e = raw_syscall(SYS_pipe2, ends, O_CLOEXEC); e < 0) return failure(-e, "pipe", "");
   const bool reads = as == STDIN_FILENO;  // the child
-  return Ends{Fd(ends[reads ? 1 : 0]), Fd(ends[reads ? 0 : 1])};
+  return Ends{OwnedFd(ends[reads ? 1 : 0]), OwnedFd(ends[reads ? 0 : 1])};
 }
 
 template <class End>

@@ -135,7 +135,7 @@ SMARM_PUBLIC IoResult<Pipe> make_pipe() {
   int ends[2];
   if (const long e = raw_syscall(SYS_pipe2, ends, O_CLOEXEC | O_NONBLOCK); e < 0)
     return failure(-e, "pipe", "");
-  Fd reading(ends[0]), writing(ends[1]);
+  OwnedFd reading(ends[0]), writing(ends[1]);
   auto reader = PipeReader::adopt(reading.get());
   if (!reader) return std::unexpected(std::move(reader.error()));
   reading.release();

@@ -76,6 +76,11 @@ class Context {
     int fd = host_->listener(self_, name.data(), name.size());
     return fd < 0 ? std::nullopt : std::optional<int>(fd);
   }
+  // That socket when there is one, else one at "host:port".
+  IoResult<TcpListener> listen(std::string_view name, std::string_view address) const {
+    const auto fd = listener(name);
+    return fd ? TcpListener::adopt(*fd) : TcpListener::bind(address);
+  }
   // The registry: names for actors, across plugins. False when a living actor has the name. A name
   // dies with its actor.
   bool publish(std::string_view name, Pid pid) const {

@@ -431,7 +431,8 @@ int smarm_write(int fd, const void* buffer, size_t size, int64_t timeout_ns,
  */
 typedef struct smarm_socket smarm_socket;
 smarm_socket* smarm_socket_adopt(
-    int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's */
+    int fd, int* error); /* [actor] NULL: *error is an errno, the fd stays the caller's. Never
+                            unwinds the caller */
 int smarm_socket_fd(const smarm_socket*);
 void smarm_socket_close(smarm_socket*); /* [any] wakes its waiters with EBADF */
 /* EBADF also for NULL. */
