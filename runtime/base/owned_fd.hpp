@@ -13,7 +13,7 @@ class OwnedFd {
   OwnedFd(OwnedFd&& o) noexcept : fd_(o.release()) {}
   OwnedFd& operator=(OwnedFd&&) = delete;
   ~OwnedFd() {
-    if (fd_ >= 0) raw_syscall(SYS_close, fd_);
+    if (fd_ >= 0) close_fd(fd_);
   }
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }

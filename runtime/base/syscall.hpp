@@ -5,6 +5,8 @@
 // less.
 #pragma once
 
+#include "runtime/base/sanitizer.hpp"
+
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,6 +41,15 @@ template <class A = long, class B = long, class C = long, class D = long, class 
                  "r"(r8), "r"(r9)
                : "rcx", "r11", "memory");
   return result;
+}
+
+// ThreadSanitizer keeps a book of descriptors, and has to see that one is closed.
+inline long close_fd(int fd) {
+#if SMARM_TSAN
+  return ::close(fd);
+#else
+  return raw_syscall(SYS_close, fd);
+#endif
 }
 
 }  // namespace smarm

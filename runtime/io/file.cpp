@@ -60,7 +60,7 @@ IoResult<void> write_whole(const std::string& path, std::span<const char> conten
     content = content.subspan(static_cast<std::size_t>(n));
   }
   // Some file systems tell here that there was no room.
-  const long e = raw_syscall(SYS_close, fd->release());
+  const long e = close_fd(fd->release());
   if (e < 0 && e != -EINTR) return failure(-e, "close", path);
   return {};
 }

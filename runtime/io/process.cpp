@@ -210,7 +210,7 @@ SMARM_PUBLIC void Process::drop() noexcept {
     send(SIGKILL);
     reap_killed();
   }
-  if (pidfd_ >= 0) raw_syscall(SYS_close, std::exchange(pidfd_, -1));
+  if (pidfd_ >= 0) close_fd(std::exchange(pidfd_, -1));
   pid_ = 0;
 }
 

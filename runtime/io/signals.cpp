@@ -96,7 +96,7 @@ class Subscription {
       }
       return 0;
     }
-    raw_syscall(SYS_close, fd);
+    close_fd(fd);
     return EUSERS;
   }
   int fd() const { return place_->fd.load(std::memory_order_relaxed); }
@@ -117,7 +117,7 @@ class Subscription {
       if ((wanted & bit(s)) && --users[s] == 0) set_action(s, &before[s], nullptr);
     }
     while (handlers.load(std::memory_order_seq_cst) != 0) ::sched_yield();
-    raw_syscall(SYS_close, place_->fd.exchange(-1, std::memory_order_relaxed));
+    close_fd(place_->fd.exchange(-1, std::memory_order_relaxed));
     place_->taken = false;
   }
 

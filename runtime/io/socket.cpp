@@ -115,7 +115,7 @@ void close_socket(smarm_socket* s) {
 }
 
 void free_socket(smarm_socket& s) {
-  raw_syscall(SYS_close, s.fd);
+  close_fd(s.fd);
   free_block(&s, sizeof s);
 }
 
