@@ -199,16 +199,20 @@ void EpollPoller::dispatch(Worker&) {
     const int fd = static_cast<int>(static_cast<std::uint32_t>(event.data.u64));
     FdEntry& entry = *table_.get(fd);
     const std::uint32_t edges = edges_of(event.events);
-    wake_all(entry, edges, [&] {
+    const auto still_meant = [&] {
       if (entry.generation != static_cast<std::uint32_t>(event.data.u64 >> 32)) return false;
       entry.edges.fetch_or(edges, std::memory_order_release);
       return true;
-    });
-    if (!entry.socket.load(std::memory_order_relaxed)) {
-      const std::lock_guard registration(table_.registration(fd));
-      // One-shot: arms again for who still waits, else leaves.
-      if (!entry.socket.load(std::memory_order_relaxed)) withdraw(entry, fd);
+    };
+    if (entry.socket.load(std::memory_order_relaxed)) {
+      wake_all(entry, edges, still_meant);
+      continue;
     }
+    // Who is woken takes this lock before it goes on, and may then close the descriptor.
+    const std::lock_guard registration(table_.registration(fd));
+    wake_all(entry, edges, still_meant);
+    // One-shot: arms again for who still waits, else leaves.
+    if (!entry.socket.load(std::memory_order_relaxed)) withdraw(entry, fd);
   }
   event_count_ = 0;
 }
@@ -282,10 +286,12 @@ int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) 
     if (int error = enlist_raw(*entry, fd, direction, self, ticket))
       return error == EPERM ? 0 : error;
     const Woken woken = wait(self, ticket, kind_of(direction), deadline);
-    const Left left = take_off(*entry, direction, self);
-    if (left == Left::withdrawn) {
+    Left left;
+    {
       const std::lock_guard registration(table_.registration(fd));
-      if (!entry->socket.load(std::memory_order_relaxed)) withdraw(*entry, fd);
+      left = take_off(*entry, direction, self);
+      if (left == Left::withdrawn && !entry->socket.load(std::memory_order_relaxed))
+        withdraw(*entry, fd);
     }
     if (woken == Woken::killed) return kKilled;
     if (left == Left::happened) return 0;
