@@ -78,9 +78,8 @@ int smarm_socket_write(smarm_socket* s, const void* buffer, size_t size, int64_t
 }
 int smarm_socket_receive(smarm_socket* s, void* msghdr, int64_t timeout_ns, size_t* done) {
   if (!s) return EBADF;
-  return io_call([&] {
-    return receive_message(*s, *static_cast<struct msghdr*>(msghdr), timeout_ns, *done);
-  });
+  return io_call(
+      [&] { return receive_message(*s, *static_cast<struct msghdr*>(msghdr), timeout_ns, *done); });
 }
 int smarm_socket_send(smarm_socket* s, const void* msghdr, int64_t timeout_ns, size_t* done) {
   if (!s) return EBADF;
