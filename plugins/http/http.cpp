@@ -126,9 +126,8 @@ class Server {
       if (stream) {
         admit(std::move(*stream));
       } else if (stream.error().code != std::errc::timed_out) {
-        // Out of descriptors, most likely. The listener stays; a pause keeps the log short.
+        // Out of descriptors, most likely. The next accept waits before it tries again.
         ctx_.log(LogLevel::warn, stream.error().what());
-        smarm::sleep(kStopPoll);
       }
     }
   }

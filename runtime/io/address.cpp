@@ -270,26 +270,30 @@ IoResult<detail::Socket> accept_from(const detail::Socket& listener, Wait timeou
   smarm_socket* const s = listener.get();
   if (!s) return failure(EBADF, "accept", "closed listener");
   const InUse in_use(*s);  // it may be closed in the pause
-  const std::string name = text_of(local_address(s->fd));
+  const auto name = [s] { return text_of(local_address(s->fd)); };
   const std::atomic_ref length(pause.length_ns), until(pause.until_ns);
-  const std::int64_t rest = until.load(std::memory_order_relaxed) - now_ns();
+  const std::int64_t end = until.load(std::memory_order_relaxed);
+  const std::int64_t rest = end != 0 ? end - now_ns() : 0;
   if (rest > 0) {
     const bool too_long = timeout && detail::to_ns(*timeout) <= rest;
     sleep(too_long ? *timeout : std::chrono::nanoseconds(rest));
-    if (too_long) return failed_status(SMARM_E_TIMEOUT, "accept", name);
+    if (too_long) return failed_status(SMARM_E_TIMEOUT, "accept", name());
     if (timeout) *timeout -= std::chrono::nanoseconds(rest);
   }
   int fd = -1;
   const int status = smarm_socket_accept(s, detail::opt_ns(timeout), &fd);
   OwnedFd owned(fd);
-  auto socket = status ? IoResult<detail::Socket>(failed_status(status, "accept", name))
-                       : make_socket(owned, "accept", name);
-  std::int64_t next = 0;
+  auto socket = status ? IoResult<detail::Socket>(failed_status(status, "accept", name()))
+                       : make_socket(owned, "accept", "");
   if (!socket && no_room(socket.error().code.value())) {
-    next = std::clamp(2 * length.load(std::memory_order_relaxed), kFirstPause, kLongestPause);
+    const std::int64_t next =
+        std::clamp(2 * length.load(std::memory_order_relaxed), kFirstPause, kLongestPause);
+    length.store(next, std::memory_order_relaxed);
     until.store(now_ns() + next, std::memory_order_relaxed);
+  } else if (end != 0) {
+    length.store(0, std::memory_order_relaxed);
+    until.store(0, std::memory_order_relaxed);
   }
-  if (next != length.load(std::memory_order_relaxed)) length.store(next, std::memory_order_relaxed);
   return socket;
 }
 

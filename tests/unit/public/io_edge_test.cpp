@@ -83,7 +83,7 @@ TEST_SUITE("public io edges") {
     });
   }
 
-  TEST_CASE("an accept that never waits recovers from a shortage too; a close ends its pause") {
+  TEST_CASE("an accept that never waits recovers from a shortage too; a close in a pause is told") {
     run_at_each_worker_count([] {
       auto listener = smarm::TcpListener::bind("127.0.0.1:0").value();
       Client client(listener.port());
