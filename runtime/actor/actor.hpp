@@ -115,7 +115,7 @@ struct alignas(64) Actor {
   Actor* wait_prev = nullptr;
   Actor* wait_next = nullptr;
   std::uint64_t wait_value = 0;  // meaning by the structure that is waited on
-  std::uint64_t wait_since = 0;
+  std::uint64_t wait_since = 0;  // of a lock; of an operation on the ring: its result
 
   FrozenStack* frozen = nullptr;       // in place of `stack` while that hibernates
   std::atomic<std::uint64_t> seen{0};  // what the hand of Hibernation saw last; relaxed: its alone

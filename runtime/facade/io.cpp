@@ -33,10 +33,10 @@ template <class F>
 extern "C" {
 
 int smarm_wait_readable(int fd, int64_t timeout_ns) {
-  return io_call([&] { return current_poller().wait_raw(fd, kReadable, timeout_ns); });
+  return io_call([&] { return current_backend().wait_raw(fd, kReadable, timeout_ns); });
 }
 int smarm_wait_writable(int fd, int64_t timeout_ns) {
-  return io_call([&] { return current_poller().wait_raw(fd, kWritable, timeout_ns); });
+  return io_call([&] { return current_backend().wait_raw(fd, kWritable, timeout_ns); });
 }
 int smarm_read(int fd, void* buffer, size_t size, int64_t timeout_ns, size_t* done) {
   return io_call([&] { return read_raw(fd, buffer, size, timeout_ns, *done); });
@@ -98,7 +98,7 @@ int smarm_socket_connect(smarm_socket* s, const void* address, uint32_t length,
 }
 int smarm_block_on(void (*job)(void*), void* arg) {
   JobFailure failure;
-  const int status = io_call([&] { return current_poller().blocking().run(job, arg, failure); });
+  const int status = io_call([&] { return current_backend().blocking().run(job, arg, failure); });
   if (failure.failed) [[unlikely]]
     raise_here(FaultCause::told, 0, failure.text);
   return status;

@@ -14,6 +14,7 @@
 #include "runtime/fault/report.hpp"
 #include "runtime/fault/signal_guard.hpp"
 #include "runtime/io/epoll_poller.hpp"
+#include "runtime/io/uring_poller.hpp"
 #include "runtime/sched/forked.hpp"
 #include "runtime/sched/park.hpp"
 #include "runtime/sched/runtime_core.hpp"
@@ -59,10 +60,6 @@ bool in_range(const char* name, std::uint64_t value, std::uint64_t low, std::uin
 }
 
 bool valid(const smarm_config& c) {
-  if (c.io_backend == SMARM_IO_URING) {
-    set_last_error("io_backend io_uring is not built into this version; use epoll");
-    return false;
-  }
   return in_range("workers", c.workers, 1, 1024) &&
          in_range("alloc_interval", c.alloc_interval, 1, 1'000'000) &&
          in_range("timeslice_cycles", c.timeslice_cycles, 1000, 1'000'000'000'000) &&
@@ -85,8 +82,11 @@ smarm_runtime* caller_runtime() {
   return w ? static_cast<smarm_runtime*>(&w->runtime) : nullptr;
 }
 
-BlockingPool& pool_of(smarm_runtime& rt) {
-  return static_cast<EpollPoller&>(rt.poller()).blocking();
+BlockingPool& pool_of(smarm_runtime& rt) { return backend_of(rt).blocking(); }
+
+std::unique_ptr<Poller> make_backend(const smarm_config& c) {
+  if (c.io_backend == SMARM_IO_EPOLL) return std::make_unique<EpollPoller>(c.blocking_threads);
+  return std::make_unique<UringPoller>(c.blocking_threads, c.workers, c.hibernate_after_ns != 0);
 }
 
 void copy_counters(const Worker& w, smarm_worker_stats& s) {
@@ -133,7 +133,7 @@ smarm_runtime* smarm_runtime_create(const smarm_config* given) {
     watch_exit();
   }
   try {
-    return new smarm_runtime(config, std::make_unique<EpollPoller>(config.blocking_threads));
+    return new smarm_runtime(config, make_backend(config));
   } catch (const std::exception& e) {
     set_last_error("cannot make a runtime: %s", e.what());
     return nullptr;

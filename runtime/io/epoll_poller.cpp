@@ -4,7 +4,6 @@
 #include "runtime/base/syscall.hpp"
 #include "runtime/sched/park.hpp"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -120,8 +119,6 @@ Left take_off(FdEntry& entry, Direction d, Actor& self) {
   return Left::withdrawn;
 }
 
-WaitKind kind_of(Direction d) { return d == kReadable ? WaitKind::readable : WaitKind::writable; }
-
 // What the waiters that are listed wait for.
 std::uint32_t interest(FdEntry& entry) {
   const std::lock_guard guard(entry.lock);
@@ -136,29 +133,12 @@ std::uint32_t next_generation(FdEntry& entry) {
   return ++entry.generation;
 }
 
-// Counts a wait, so that the runtime does not end under it.
-class CountedWait {
- public:
-  explicit CountedWait(Worker& w) {
-    w.io_waits.add();
-    if (!w.runtime.knows_io.load(std::memory_order_relaxed))
-      w.runtime.knows_io.store(true, std::memory_order_relaxed);
-  }
-  ~CountedWait() { current_worker()->io_waits.sub(); }  // perhaps another than at the start
-  CountedWait(const CountedWait&) = delete;
-  CountedWait& operator=(const CountedWait&) = delete;
-};
-
 }  // namespace
 
-EpollPoller& current_poller() {
-  return static_cast<EpollPoller&>(current_worker()->runtime.poller());
-}
-
 EpollPoller::EpollPoller(unsigned blocking_threads)
-    : epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
-      event_(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")),
-      blocking_(blocking_threads) {
+    : IoBackend(blocking_threads),
+      epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      event_(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")) {
   epoll_event e{};
   e.events = EPOLLIN | EPOLLET;  // edge-triggered: never has to be read
   e.data.u64 = kKickData;
@@ -266,26 +246,16 @@ int EpollPoller::enlist_raw(FdEntry& entry, int fd, Direction d, Actor& self, Ti
   return error;
 }
 
-int EpollPoller::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) {
+int EpollPoller::wait_until_ready(int fd, Direction direction, std::uint64_t deadline) {
   FdEntry* entry = table_.get(fd);
   if (!entry) return EBADF;
   Actor& self = *current_actor();
-  if (self.dying) return ECANCELED;
-  RuntimeCore& rt = current_worker()->runtime;
-  if (timeout_ns == 0) {  // a look, not a wait
-    pollfd p{fd, static_cast<short>(direction == kReadable ? POLLIN : POLLOUT), 0};
-    const int n = ::poll(&p, 1, 0);
-    if (n > 0) return p.revents & POLLNVAL ? EBADF : 0;
-    return n == 0 ? SMARM_E_TIMEOUT : errno;
-  }
-  const std::uint64_t deadline =
-      timeout_ns < 0 ? kNever : deadline_after(rt.clock().now_ns(), timeout_ns);
   CountedWait counted(*current_worker());
   for (;;) {
     const Ticket ticket = begin_wait(self);
     if (int error = enlist_raw(*entry, fd, direction, self, ticket))
       return error == EPERM ? 0 : error;
-    const Woken woken = wait(self, ticket, kind_of(direction), deadline);
+    const Woken woken = wait(self, ticket, wait_kind(direction), deadline);
     Left left;
     {
       const std::lock_guard registration(table_.registration(fd));
@@ -351,7 +321,7 @@ int EpollPoller::wait_socket(FdEntry& entry, std::uint32_t generation, Direction
       self.wait_value = ticket.pack();
       entry.waiters[d].append(self);
     }
-    const Woken woken = wait(self, ticket, kind_of(d), deadline);
+    const Woken woken = wait(self, ticket, wait_kind(d), deadline);
     const Left left = take_off(entry, d, self);
     if (woken == Woken::killed) return kKilled;
     if (left == Left::happened) return 0;  // an edge, or the socket was closed

@@ -225,7 +225,7 @@ void Process::reap_killed() noexcept {
   if (Worker* w = current_worker(); w && w->current) {
     const Section section(w);
     JobFailure failure;
-    if (current_poller().blocking().run(reap_it, &pid_, failure) == 0) return;
+    if (current_backend().blocking().run(reap_it, &pid_, failure) == 0) return;
   }
   reap_it(&pid_);
 }

@@ -91,7 +91,7 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, 
       deadline = timeout_ns < 0
                      ? kNever
                      : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
-    if (int status = current_poller().wait_raw(fd, d, left(deadline))) return status;
+    if (int status = current_backend().wait_raw(fd, d, left(deadline))) return status;
   }
 }
 

@@ -15,15 +15,6 @@ namespace smarm {
 
 namespace {
 
-constexpr std::int64_t kFirstNap = 1'000'000, kLongestNap = 50'000'000;  // ns
-
-std::uint64_t deadline_of(std::int64_t timeout_ns) {
-  return timeout_ns < 0 ? kNever
-                        : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
-}
-
-EpollPoller& poller_of(RuntimeCore& rt) { return static_cast<EpollPoller&>(rt.poller()); }
-
 // 0: connected; EINPROGRESS: not yet; else why not.
 int connection_state(int fd) {
   int error = 0;
@@ -86,11 +77,11 @@ smarm_socket* adopt_socket(int fd, int& error) {
   }
   std::uint32_t generation = 0;
   FdEntry* entry = nullptr;
-  error = current_poller().adopt(fd, entry, generation);
+  error = current_backend().adopt(fd, entry, generation);
   if (error) return nullptr;
   void* memory = alloc_block(sizeof(smarm_socket));
   if (!memory) {
-    current_poller().forget(fd, generation);
+    current_backend().forget(fd, generation);
     error = ENOMEM;
     return nullptr;
   }
@@ -109,7 +100,9 @@ void close_socket(smarm_socket* s) {
   {
     // From any thread: the runtime may be gone already, and its poller with it.
     const ForeignCall call(*s->gate);
-    if (RuntimeCore* rt = call.runtime(s->runtime)) poller_of(*rt).forget(s->fd, s->generation);
+    const bool alone = s->references.load(std::memory_order_relaxed) == 1;
+    RuntimeCore* rt = call.runtime(s->runtime);
+    if (rt && (s->entry || !alone)) backend_of(*rt).forget(s->fd, s->generation);
   }
   InUse::drop(*s);
 }
@@ -209,14 +202,10 @@ int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
   const std::uint64_t deadline = deadline_of(timeout_ns);
   int state = 0;
   // A Unix listener whose queue is full: no event tells when there is room.
-  for (std::int64_t nap = kFirstNap;; nap = std::min(2 * nap, kLongestNap)) {
+  for (Naps naps;;) {
     state = static_cast<int>(-raw_syscall(SYS_connect, s.fd, address, length));
     if (state != EAGAIN) break;
-    const std::uint64_t now = current_worker()->runtime.clock().now_ns();
-    if (now >= deadline) return SMARM_E_TIMEOUT;
-    const auto left =
-        static_cast<std::int64_t>(std::min<std::uint64_t>(deadline - now, kLongestNap));
-    if (int status = sleep_current_actor(*current_actor(), std::min(nap, left))) return status;
+    if (int status = naps.take(deadline)) return status;
   }
   // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is
   // proof.

@@ -3,7 +3,7 @@
 
 #include <smarm/smarm.h>
 
-#include "runtime/io/epoll_poller.hpp"
+#include "runtime/io/backend.hpp"
 
 #include <sys/socket.h>
 
@@ -20,8 +20,11 @@ struct smarm_socket {
     socket,  // any other
     file     // no socket: a pipe
   } kind = Kind::socket;
-  std::uint64_t runtime = 0;                 // the number of the one that adopted it
-  smarm::FdEntry* entry = nullptr;           // in its poller: only for actors of that runtime
+  // A TCP read through the ring has taken all there was. relaxed: wrong, it costs a system call.
+  std::atomic<bool> drained{false};
+  std::uint64_t runtime = 0;  // the number of the one that adopted it
+  // In its epoll poller: only for actors of that runtime. nullptr: its backend is the ring.
+  smarm::FdEntry* entry = nullptr;
   smarm::ForeignGate* gate = nullptr;        // of that runtime
   std::atomic<std::uint32_t> references{1};  // the owner's and one for each call under way
   std::atomic<bool> closed{false};
@@ -40,6 +43,11 @@ int accept_socket(smarm_socket& s, std::int64_t timeout_ns, int& fd);
 int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
                    std::int64_t timeout_ns);
 void free_socket(smarm_socket& s);  // the last reference has gone
+
+inline std::uint64_t deadline_of(std::int64_t timeout_ns) {
+  return timeout_ns < 0 ? kNever
+                        : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+}
 
 // Keeps the block alive while a call is under way: another actor may close the socket meanwhile.
 class InUse {

@@ -5,7 +5,9 @@
 
 #include "runtime/base/syscall.hpp"
 #include "runtime/context/frozen_stack.hpp"
+#include "runtime/io/epoll_poller.hpp"
 #include "runtime/io/socket.hpp"
+#include "runtime/io/uring_socket.hpp"
 #include "runtime/sched/park.hpp"
 
 #include <sys/socket.h>
@@ -21,6 +23,7 @@ namespace smarm {
 // until a new one. An attempt that was made behind a clearing and succeeded puts the edge back,
 // for more may be left, and for others who wait; but a short read of a TCP socket has taken all, as
 // epoll(7) has it. Then the next read sleeps at once, which saves the attempt that would fail.
+// The ring knows no edges: whoever waits there hears of what has come before as well.
 class Attempts {
  public:
   // size: how much is asked for; 0 when that is no number of bytes.
@@ -28,7 +31,7 @@ class Attempts {
       : socket_(s),
         direction_(d),
         size_(size),
-        tells_(s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
+        tells_(s.entry && s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
 
   // There is nothing since the last attempt, which took all. relaxed: an edge that is missed here
   // is seen under the lock, before the sleep.
@@ -41,7 +44,7 @@ class Attempts {
   }
   // It said EAGAIN. True: try once more before sleeping.
   bool again() {
-    if (cleared_) return false;
+    if (cleared_ || !socket_.entry) return false;
     clear();
     return true;
   }
@@ -50,11 +53,14 @@ class Attempts {
     if (cleared_ && !took_all) restore_edge(*socket_.entry, direction_);
   }
   int sleep(std::uint64_t deadline) {
+    if (!socket_.entry) return wait_by_ring(socket_, direction_, deadline);
     cleared_ = false;
-    return current_poller().wait_socket(*socket_.entry, socket_.generation, direction_, deadline);
+    return static_cast<EpollPoller&>(current_backend())
+        .wait_socket(*socket_.entry, socket_.generation, direction_, deadline);
   }
   // acq_rel: the attempt that follows is behind it, and sees what the edge told of.
   void clear() {
+    if (!socket_.entry) return;
     cleared_ = true;
     socket_.entry->edges.fetch_and(~edge(direction_), std::memory_order_acq_rel);
   }
@@ -118,7 +124,13 @@ template <class Attempt>
     done = 0;
     return s.closed.load(std::memory_order_acquire) ? EBADF : 0;
   }
-  const int status = call_socket({s, kReadable, buffer, size, attempt}, attempt, n, timeout_ns);
+  const SocketCall call{s, kReadable, buffer, size, attempt};
+  int status = 0;
+  if (!s.entry && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
+    status = receive_by_ring(call, timeout_ns, n);
+  } else {
+    status = call_socket(call, attempt, n, timeout_ns);
+  }
   if (status == 0) done = static_cast<std::size_t>(n);
   return status;
 }
@@ -132,7 +144,13 @@ template <class Attempt>
     return raw_syscall(SYS_sendto, c.socket.fd, c.buffer, c.size, MSG_NOSIGNAL, nullptr, 0);
   };
   long n = 0;
-  const int status = call_socket({s, kWritable, buffer, size, attempt}, attempt, n, timeout_ns);
+  const SocketCall call{s, kWritable, buffer, size, attempt};
+  int status = 0;
+  if (!s.entry && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
+    status = send_by_ring(call, timeout_ns, n);
+  } else {
+    status = call_socket(call, attempt, n, timeout_ns);
+  }
   if (status == 0) done = static_cast<std::size_t>(n);
   return status;
 }

@@ -108,6 +108,7 @@ Actor* RuntimeCore::find_work(Worker& w) {
   bool searching = false;
   for (;;) {
     if (w.extra && go_off_duty(w)) {
+      poller_->submit();  // nobody else may look for long
       if (searching) searching_.fetch_sub(1, std::memory_order_relaxed);
       return nullptr;
     }
@@ -285,6 +286,7 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
   if (w.in_poller) {
     happened = sleep_in_poller(w, until);
   } else {
+    poller_->submit();
     sleep_on_futex(w, until);
   }
   if (until == kNever && (w.in_poller || w.deputy))

@@ -7,7 +7,8 @@ namespace smarm {
 
 class Worker;
 
-// Threads: poll and dispatch by the one worker that holds the poller; kick from any thread.
+// Threads: poll and dispatch by the one worker that holds the poller; submit by any worker; kick
+// from any thread.
 class Poller {
  public:
   virtual ~Poller() = default;
@@ -16,6 +17,9 @@ class Poller {
   virtual bool poll(std::int64_t timeout_ns) = 0;
   // Wakes the actors that wait for what happened, onto the calling worker's queue.
   virtual void dispatch(Worker& worker) = 0;
+  // Hands the kernel what actors have asked for since, where that is done in batches: poll does it
+  // too, and this is for workers that do not hold the poller.
+  virtual void submit() {}
   // Makes the present or next poll return.
   virtual void kick() = 0;
 };

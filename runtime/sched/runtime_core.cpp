@@ -151,7 +151,7 @@ void RuntimeCore::look_at_poller(Worker& w, std::uint64_t now_ns) {
   const std::uint64_t since = now_ns - polled_ns_.load(std::memory_order_relaxed);
   if (since < kPollInterval || (since < kLongPollInterval && !w.ready.reached(w.polled_position)))
     return;
-  if (poller_taken_.exchange(true, std::memory_order_acquire)) return;
+  if (poller_taken_.exchange(true, std::memory_order_acquire)) return poller_->submit();
   polled_ns_.store(now_ns, std::memory_order_relaxed);
   w.counters.polls.add();
   if (poller_->poll(0)) poller_->dispatch(w);

@@ -357,8 +357,9 @@ bool Worker::cancel_timer(TimerNode& timer) {
 }
 
 // Timers come due in batches, and who has slept long has its stack in no cache and no TLB: what it
-// goes on with is fetched while the rest of the batch is woken.
-void prefetch_stack(const Actor& a) {
+// goes on with is fetched while the rest of the batch is woken. It may have begun to run elsewhere:
+// what is read is a hint.
+[[gnu::no_sanitize("thread")]] void prefetch_stack(const Actor& a) {
   const auto* sp = static_cast<const char*>(a.context.sp);
   for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(sp + line * 64);
 }

@@ -1,10 +1,35 @@
 // The command line, the configuration and the start.
-#include "tests/integration/daemon_process.hpp"
+#include "tests/integration/echo_client.hpp"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <fstream>
+#include <thread>
 
 using namespace integration;
+
+namespace {
+
+// For the calling thread and its children, as a container does.
+void refuse_io_uring() {
+  const std::array filter = {
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program{filter.size(), const_cast<sock_filter*>(filter.data())};
+  REQUIRE(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  REQUIRE(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+}  // namespace
 
 TEST_SUITE("start") {
   TEST_CASE("--version, --help and wrong usage") {
@@ -88,15 +113,31 @@ TEST_SUITE("start") {
                               [](const std::string& n) { return n.find("STOPPING=1") != n.npos; }));
   }
 
-  TEST_CASE("io_uring asked for: one warning, epoll is taken, and status shows what is real") {
+  TEST_CASE("io_uring asked for: it is what serves, and status shows it") {
     DaemonProcess d;
+    const std::uint16_t port = install_echo(d);
     d.config["runtime"]["io_backend"] = "io_uring";
     d.start_ready();
+    CHECK(d.ctl({"--json", "status"}).json().at("result").at("io_backend") == "io_uring");
+    CHECK(d.logged("runtime.io_fallback").empty());
+    CHECK(EchoClient(d, port).answers());
+    CHECK(d.stop() == 0);
+  }
+
+  TEST_CASE("io_uring where it is forbidden: one warning that says why, and epoll is taken") {
+    DaemonProcess d;
+    d.config["runtime"]["io_backend"] = "io_uring";
+    // What a thread is refused, its children are.
+    std::thread([&d] {
+      refuse_io_uring();
+      d.start_ready();
+    }).join();
     const std::vector<Json> warned = d.logged("runtime.io_fallback", {{"wanted", "io_uring"}});
     REQUIRE(warned.size() == 1);
     CHECK(warned[0].at("level") == "warn");
-    CHECK(warned[0].at("message").get<std::string>().find("/runtime/io_backend") !=
-          std::string::npos);
+    const auto message = warned[0].at("message").get<std::string>();
+    CHECK(message.find("/runtime/io_backend") != message.npos);
+    CHECK(message.find("kernel.io_uring_disabled") != message.npos);
     CHECK(d.ctl({"--json", "status"}).json().at("result").at("io_backend") == "epoll");
     CHECK(d.stop() == 0);
   }

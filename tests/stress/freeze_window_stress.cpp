@@ -42,7 +42,7 @@ TEST_SUITE("hibernation window") {
   TEST_CASE("a request sent while its receiver is frozen is answered") {
     for (unsigned workers : {1u, 2u, 4u}) {
       CAPTURE(workers);
-      smarm::Runtime runtime = smarm::init(smarm::Config::exact(workers).hibernate_after(1ms));
+      smarm::Runtime runtime = smarm::init(config_at(workers).hibernate_after(1ms));
       runtime.run([workers] {
         const long rounds = scaled(workers == 1 ? 100 : 300);
         std::vector<smarm::JoinHandle> crowd;

@@ -13,7 +13,7 @@ void storm_in_sleep(F f) {
     CAPTURE(workers);
     CAPTURE(seed());
     smarm::Runtime runtime = smarm::init(
-        smarm::Config::exact(workers).alloc_interval(16).timeslice_cycles(50'000).hibernate_after(
+        config_at(workers).alloc_interval(16).timeslice_cycles(50'000).hibernate_after(
             1ms));
     const std::size_t fds = open_fds();
     runtime.run([&f, workers] {

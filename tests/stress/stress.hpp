@@ -73,7 +73,7 @@ void storm(F f) {
     CAPTURE(workers);
     CAPTURE(seed());
     const std::size_t fds = open_fds();
-    run_with(smarm::Config::exact(workers).alloc_interval(16).timeslice_cycles(50'000),
+    run_with(config_at(workers).alloc_interval(16).timeslice_cycles(50'000),
              [&f, workers] {
                Random random(workers);
                f(random);

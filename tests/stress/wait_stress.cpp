@@ -273,7 +273,7 @@ TEST_SUITE("stress wait") {
       std::array<std::atomic<int>, kAccounts> running{}, ran{};
       std::atomic<int> crowded = 0;
       smarm::Runtime runtime =
-          smarm::init(smarm::Config::exact(workers).alloc_interval(16).blocking_threads(3));
+          smarm::init(config_at(workers).alloc_interval(16).blocking_threads(3));
       runtime.run([&] {
         Random random(workers);
         std::vector<smarm::JoinHandle> actors;

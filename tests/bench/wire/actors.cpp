@@ -38,17 +38,18 @@ void hog(bool allocates) {
 
 }  // namespace
 
-void serve_by_actors(std::uint16_t port, Neighbour neighbour, bool hibernates) {
+void serve_by_actors(std::uint16_t port, Actors how) {
   auto config = smarm::Config::exact(1).async_preempt(std::chrono::milliseconds(10));
-  if (hibernates) config.hibernate_after(std::chrono::seconds(1));
+  if (how.hibernates) config.hibernate_after(std::chrono::seconds(1));
+  if (how.ring) config.io_backend(smarm::IoBackend::io_uring);
   smarm::init(config).run([&] {
     auto listener = smarm::TcpListener::bind("127.0.0.1", port);
     if (!listener) {
       std::fprintf(stderr, "wire_server: %s\n", listener.error().what().c_str());
       std::exit(1);
     }
-    if (neighbour != Neighbour::none)
-      (void)smarm::spawn([neighbour] { hog(neighbour == Neighbour::allocating); });
+    if (how.neighbour != Neighbour::none)
+      (void)smarm::spawn([n = how.neighbour] { hog(n == Neighbour::allocating); });
     while (auto stream = listener->accept())
       (void)smarm::spawn([s = std::move(*stream)]() mutable { echo(std::move(s)); });
   });

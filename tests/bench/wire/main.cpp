@@ -112,17 +112,18 @@ Server peer(const std::string& name, const std::string& program, const char* kin
 }
 
 // The daemon with one worker and one plugin.
-Server daemon(const std::string& plugin) {
-  return {"smarmd", [plugin](const Place& p) {
+Server daemon(const std::string& plugin, const std::string& backend) {
+  return {backend == "epoll" ? "smarmd" : "smarmd " + backend, [plugin, backend](const Place& p) {
             namespace fs = std::filesystem;
             fs::create_directories(p.directory / "plugins");
             const std::string file = plugin + ".so";
             fs::copy(build_directory() / "plugins" / plugin / file, p.directory / "plugins" / file);
             const std::string at = p.directory.native();
             std::ofstream(p.directory / "smarmd.json")
-                << R"({"runtime": {"threads": 1}, "plugins": {"directory": ")" << at
-                << R"(/plugins", "state_directory": ")" << at << R"(/state", "overrides": {")"
-                << plugin << R"(": {"config": {"listen": "127.0.0.1:)" << p.port
+                << R"({"runtime": {"threads": 1, "io_backend": ")" << backend
+                << R"("}, "plugins": {"directory": ")" << at << R"(/plugins", "state_directory": ")"
+                << at << R"(/state", "overrides": {")" << plugin
+                << R"(": {"config": {"listen": "127.0.0.1:)" << p.port
                 << R"(", "max_connections": 20000}}}}, "control": {"socket": ")" << at
                 << R"(/control.sock"}, "metrics": {"listen": ""}})";
             return std::vector<std::string>{build_directory() / "daemon/smarmd", "--config",
@@ -148,10 +149,15 @@ Server nginx(const std::string& program) {
 }
 
 std::vector<Case> cases(const Options& o) {
-  std::vector<Server> echo = {own("bare epoll", "epoll"), own("bare io_uring", "uring"),
-                              own("smarm", "actors"), daemon("echo")};
+  std::vector<Server> echo = {own("bare epoll", "epoll"),
+                              own("bare io_uring", "uring"),
+                              own("bare multishot", "uring_multishot"),
+                              own("smarm", "actors"),
+                              own("smarm io_uring", "actors_uring"),
+                              daemon("echo", "epoll"),
+                              daemon("echo", "io_uring")};
   std::vector<Server> http = {own("bare epoll", "epoll_http"), own("bare io_uring", "uring_http"),
-                              daemon("http")};
+                              daemon("http", "epoll"), daemon("http", "io_uring")};
   for (const auto& [name, program] : o.programs) {
     if (name == "nginx") {
       http.push_back(nginx(program));

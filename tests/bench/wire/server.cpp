@@ -49,13 +49,15 @@ int main(int argc, char** argv) {
   const std::map<std::string, void (*)(std::uint16_t)> kinds = {
       {"epoll", [](std::uint16_t port) { serve_by_epoll(port, echo_answer); }},
       {"uring", [](std::uint16_t port) { serve_by_uring(port, echo_answer); }},
+      {"uring_multishot", [](std::uint16_t port) { serve_by_uring(port, echo_answer, true); }},
       {"epoll_http", [](std::uint16_t port) { serve_by_epoll(port, http_answer); }},
       {"uring_http", [](std::uint16_t port) { serve_by_uring(port, http_answer); }},
-      {"actors", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none); }},
-      {"hibernating", [](std::uint16_t port) { serve_by_actors(port, Neighbour::none, true); }},
+      {"actors", [](std::uint16_t port) { serve_by_actors(port, {}); }},
+      {"actors_uring", [](std::uint16_t port) { serve_by_actors(port, {.ring = true}); }},
+      {"hibernating", [](std::uint16_t port) { serve_by_actors(port, {.hibernates = true}); }},
       {"beside_allocating",
-       [](std::uint16_t port) { serve_by_actors(port, Neighbour::allocating); }},
-      {"beside_spinning", [](std::uint16_t port) { serve_by_actors(port, Neighbour::spinning); }},
+       [](std::uint16_t port) { serve_by_actors(port, {Neighbour::allocating}); }},
+      {"beside_spinning", [](std::uint16_t port) { serve_by_actors(port, {Neighbour::spinning}); }},
   };
   const auto kind = argc == 3 ? kinds.find(argv[1]) : kinds.end();
   if (kind == kinds.end()) {

@@ -17,14 +17,20 @@ std::span<const char> http_answer(std::span<const char> request);  // to any req
 
 // One thread each, for ever.
 void serve_by_epoll(std::uint16_t port, Answer answer);  // the floor: a bare loop, level-triggered
-void serve_by_uring(std::uint16_t port, Answer answer);  // the same on a bare ring
+// The same on a bare ring; multishot: receives go on by themselves, into buffers of the kernel's
+// choice.
+void serve_by_uring(std::uint16_t port, Answer answer, bool multishot = false);
 // Ours, one worker: an actor for each connection.
 enum class Neighbour {
   none,
   allocating,  // an actor that computes and allocates, for ever, on the same worker
   spinning     // one that only computes
 };
-// hibernates: connections that are idle for a second give their stacks back.
-void serve_by_actors(std::uint16_t port, Neighbour neighbour, bool hibernates = false);
+struct Actors {
+  Neighbour neighbour = Neighbour::none;
+  bool hibernates = false;  // connections that are idle for a second give their stacks back
+  bool ring = false;        // the backend is io_uring
+};
+void serve_by_actors(std::uint16_t port, Actors how);
 
 }  // namespace wire

@@ -14,7 +14,7 @@ using namespace test;
 namespace {
 
 smarm::Config sleepy(unsigned workers) {
-  return smarm::Config::exact(workers).hibernate_after(1ms);
+  return config_at(workers).hibernate_after(1ms);
 }
 
 // Runs f at every worker count, with the hand at its fastest, and checks that whoever was frozen
@@ -474,7 +474,7 @@ TEST_SUITE("public hibernation") {
 
   TEST_CASE("an actor that is woken all the time is left alone, parked by whatever means") {
     for_each_worker_count([](unsigned workers) {
-      run_with(smarm::Config::exact(workers).hibernate_after(kPatience), [] {
+      run_with(config_at(workers).hibernate_after(kPatience), [] {
         auto actor = smarm::spawn([] {
           for (int i = 0; i < 100; ++i) smarm::park_current();
         });

@@ -55,7 +55,7 @@ bool yield_until_running(std::uint32_t jobs) {
 }
 
 smarm::Config limited(unsigned workers, unsigned threads) {
-  return smarm::Config::exact(workers).blocking_threads(threads);
+  return config_at(workers).blocking_threads(threads);
 }
 
 }  // namespace

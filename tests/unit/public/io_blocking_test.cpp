@@ -62,7 +62,7 @@ TEST_SUITE("public block_on_io") {
 
   TEST_CASE("no more of them than the config says, and the others queue") {
     for_each_worker_count([](unsigned workers) {
-      run_with(smarm::Config::exact(workers).blocking_threads(2), [] {
+      run_with(config_at(workers).blocking_threads(2), [] {
         std::atomic<int> running = 0, most = 0, done = 0;
         std::vector<smarm::JoinHandle> actors;
         for (int i = 0; i < 20; ++i)

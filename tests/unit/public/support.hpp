@@ -64,6 +64,15 @@ void for_each_worker_count(F f) {
   }
 }
 
+// For so many workers. SMARM_TEST_IO_BACKEND=io_uring: on the other backend; the suites that are
+// about IO run once more with it.
+inline smarm::Config config_at(unsigned workers) {
+  const char* backend = std::getenv("SMARM_TEST_IO_BACKEND");
+  const bool ring = backend && std::string_view(backend) == "io_uring";
+  return smarm::Config::exact(workers).io_backend(ring ? smarm::IoBackend::io_uring
+                                                       : smarm::IoBackend::epoll);
+}
+
 // Runs f as the first actor of a runtime, and checks that nothing was left behind.
 template <class F>
 void run_with(const smarm::Config& config, F f) {
@@ -75,7 +84,7 @@ void run_with(const smarm::Config& config, F f) {
 }
 template <class F>
 void run_at(unsigned workers, F f) {
-  run_with(smarm::Config::exact(workers), std::move(f));
+  run_with(config_at(workers), std::move(f));
 }
 template <class F>
 void run_at_each_worker_count(F f) {
