@@ -1,10 +1,12 @@
 // Where IO goes wrong: no descriptors left, peers that are gone, crowds whose time runs out.
 #include "tests/unit/public/io_support.hpp"
 
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 
 #include <array>
+#include <cstdio>
 #include <system_error>
 
 using namespace test;
@@ -139,6 +141,77 @@ TEST_SUITE("public io edges") {
       }
       FAIL("twenty connections fitted into a queue of none");
     });
+  }
+
+  TEST_CASE(
+      "connecting to a Unix listener whose queue is full waits for room, or runs out of time") {
+    run_at_each_worker_count([] {
+      Directory d;
+      const std::string path = d.path + "/socket";
+      auto listener = smarm::UnixListener::bind(path, {.backlog = 0}).value();
+      std::vector<smarm::UnixStream> queued;
+      bool full = false;
+      while (!full && queued.size() < 20) {
+        auto stream = smarm::UnixStream::connect(path, 20ms);
+        full = !stream;
+        if (full) {
+          CHECK(stream.error().code == std::errc::timed_out);
+          CHECK(stream.error().address == path);
+        } else {
+          queued.push_back(std::move(*stream));
+        }
+      }
+      REQUIRE(full);
+      auto late =
+          smarm::spawn([&path] { CHECK(smarm::UnixStream::connect(path, kPatience).has_value()); });
+      CHECK(yield_until_parked(late.pid()));
+      CHECK(listener.accept(kPatience).has_value());
+      CHECK(late.join());
+      auto hopeless = smarm::spawn([&path] { (void)smarm::UnixStream::connect(path); });
+      CHECK(yield_until_parked(hopeless.pid()));
+      CHECK(smarm::kill(hopeless.pid()));
+      CHECK(hopeless.join().error().killed());
+    });
+  }
+
+  // Of the sockets that can be had on any machine netlink's are those that say ENOBUFS: what was
+  // sent to all found no room.
+  TEST_CASE("a read that is told of lost messages says so, and the next one goes on") {
+    const int receiver = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
+    const int sender = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_USERSOCK);
+    REQUIRE(receiver >= 0);
+    REQUIRE(sender >= 0);
+    const int least = 1;
+    ::setsockopt(receiver, SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
+    sockaddr_nl all{};
+    all.nl_family = AF_NETLINK;
+    all.nl_groups = 1;
+    if (::bind(receiver, reinterpret_cast<const sockaddr*>(&all), sizeof all) != 0) {
+      std::puts("SKIP: a read that is told of lost messages: joining a netlink group takes root");
+    } else {
+      run_at_each_worker_count([&] {
+        const auto send = [&](char text) {
+          (void)::sendto(sender, &text, 1, 0, reinterpret_cast<const sockaddr*>(&all), sizeof all);
+        };
+        char text = 0;
+        auto reader = smarm::spawn([&] {
+          char first = 0;
+          CHECK(smarm::read(receiver, {&first, 1}, kPatience) == 1u);
+          CHECK(first == 'a');
+        });
+        CHECK(yield_until_parked(reader.pid()));
+        send('a');
+        CHECK(reader.join());
+        for (int i = 0; i < 100; ++i) send('b');
+        CHECK(smarm::read(receiver, {&text, 1}, kPatience).error() == std::errc::no_buffer_space);
+        while (smarm::read(receiver, {&text, 1}, 0ns)) CHECK(text == 'b');
+        send('c');
+        CHECK(smarm::read(receiver, {&text, 1}, kPatience) == 1u);
+        CHECK(text == 'c');
+      });
+    }
+    ::close(receiver);
+    ::close(sender);
   }
 
   TEST_CASE("a crowd whose time runs out at once: each is told, and nothing stays behind") {

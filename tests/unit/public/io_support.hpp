@@ -8,6 +8,8 @@
 
 #include <array>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -56,6 +58,20 @@ class FdPair {
     if (fd >= 0) ::close(std::exchange(fd, -1));
   }
   int fd_[2] = {-1, -1};
+};
+
+// Empty; gone with its object.
+class Directory {
+ public:
+  Directory() {
+    char name[] = "/tmp/smarm-test-XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    path = name;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  std::string path;
 };
 
 inline constexpr FdPair::Kind kEveryKind[] = {FdPair::pipe, FdPair::nonblocking_pipe,

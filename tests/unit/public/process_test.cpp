@@ -15,16 +15,6 @@ smarm::ProcessOptions shell(std::string script) {
   return {.program = "sh", .arguments = {"-c", std::move(script)}};
 }
 
-struct Directory {
-  std::string path;
-  Directory() {
-    char name[] = "/tmp/smarm-process-test-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
-};
-
 // One that is still on its way when nobody listens any more would end the program.
 class Harmless {
  public:

@@ -19,16 +19,9 @@ struct TcpWorld {
 };
 
 struct UnixWorld {
-  std::string directory, path;
-  smarm::UnixListener listener;
-  UnixWorld() {
-    char name[] = "/tmp/smarm-socket-test-XXXXXX";
-    REQUIRE(::mkdtemp(name) != nullptr);
-    directory = name;
-    path = directory + "/socket";
-    listener = smarm::UnixListener::bind(path).value();
-  }
-  ~UnixWorld() { std::filesystem::remove_all(directory); }
+  Directory directory{};
+  std::string path = directory.path + "/socket";
+  smarm::UnixListener listener = smarm::UnixListener::bind(path).value();
   auto connect() const { return smarm::UnixStream::connect(path, kPatience); }
 };
 
@@ -364,7 +357,7 @@ TEST_SUITE("public sockets") {
       }
       CHECK(server.join());
       CHECK_FALSE(smarm::UnixListener::bind(std::string(300, 'x')).has_value());
-      CHECK_FALSE(smarm::UnixStream::connect(world.directory + "/absent", kPatience).has_value());
+      CHECK_FALSE(smarm::UnixStream::connect(world.directory.path + "/absent", kPatience).has_value());
       CHECK_FALSE(smarm::UnixListener::bind("/no/such/directory/socket").has_value());
     });
   }
