@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -54,13 +55,18 @@ struct WaitTimer : TimerNode {
   std::uint32_t home = 0;  // the worker whose wheel holds it
 };
 
+// Where an actor has thrown, by return addresses.
+struct ThrowTrace {
+  std::size_t count = 0;
+  void* frames[48] = {};
+};
+
 // What few actors have.
 struct ActorExtras {
   std::string name{};
   smarm_timer* deadline = nullptr;
   std::vector<smarm_channel*> stop_channels{};  // one sender reference each
-  std::size_t throw_frame_count = 0;
-  void* throw_frames[48] = {};
+  std::unique_ptr<ThrowTrace> thrown{};         // the actor's own
 };
 
 // Held to take the extras off an ending actor, and by another thread while it uses an actor's

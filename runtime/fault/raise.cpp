@@ -28,6 +28,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <new>
 
 // Part of the C++ ABI; in no header.
@@ -258,11 +259,11 @@ void smarm_raise_fault(FaultFrame* frame) {
   const Throwable fault = frame->cause == FaultCause::overflow ? make<StackOverflow>(text, *frame)
                                                                : make<Fault>(text, *frame);
   void* nowhere[1];
-  ActorExtras* extras = extras_of(self);
-  Search search{*frame, fault.header(), extras ? extras->throw_frames : nowhere, 0,
-                extras ? sizeof extras->throw_frames / sizeof(void*) : 0};
+  ThrowTrace* trace = throw_trace_of(self);
+  Search search{*frame, fault.header(), trace ? trace->frames : nowhere, 0,
+                trace ? std::size(trace->frames) : 0};
   _Unwind_Backtrace(look, &search);
-  if (extras) extras->throw_frame_count = search.frame_count;
+  if (trace) trace->count = search.frame_count;
   if (search.caught && !frame->abandon) {
     if (search.restarts) {
       for (int r = 0; r < 16; ++r) frame->registers[r] = search.restart.registers[r];

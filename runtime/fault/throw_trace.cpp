@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <unwind.h>
 
+#include <iterator>
 #include <typeinfo>
 
 namespace smarm {
@@ -44,10 +45,10 @@ _Unwind_Reason_Code keep_frame(_Unwind_Context* context, void* arg) {
   Worker* w = current_worker();
   if (!w || !w->current || w->in_runtime != 0) return;
   ++w->in_runtime;  // the extras may be allocated: no preemption inside a throw
-  if (ActorExtras* extras = extras_of(*w->current)) {
-    Frames frames{extras->throw_frames, 0, sizeof extras->throw_frames / sizeof(void*), 2};
+  if (ThrowTrace* trace = throw_trace_of(*w->current)) {
+    Frames frames{trace->frames, 0, std::size(trace->frames), 2};
     _Unwind_Backtrace(keep_frame, &frames);
-    extras->throw_frame_count = frames.count;
+    trace->count = frames.count;
   }
   --w->in_runtime;
 }

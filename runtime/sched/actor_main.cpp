@@ -8,6 +8,7 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 
@@ -122,10 +123,10 @@ enum class Ended : std::uint8_t { normally, panicked, killed };
 
 void copy_throw_trace(Actor& self, smarm_exit* exit) {
   ActorExtras* extras = self.extras.load(std::memory_order_relaxed);
-  if (!extras || !exit) return;
-  exit->frame_count = extras->throw_frame_count;
-  for (std::size_t i = 0; i < extras->throw_frame_count; ++i)
-    exit->frames[i] = extras->throw_frames[i];
+  if (!extras || !extras->thrown || !exit) return;
+  const ThrowTrace& thrown = *extras->thrown;
+  exit->frame_count = thrown.count;
+  std::copy_n(thrown.frames, thrown.count, exit->frames);
 }
 
 }  // namespace
@@ -140,6 +141,13 @@ ActorExtras* extras_of(Actor& a) {
   if (a.extras.compare_exchange_strong(extras, fresh, std::memory_order_acq_rel)) return fresh;
   delete fresh;
   return extras;
+}
+
+ThrowTrace* throw_trace_of(Actor& self) {
+  ActorExtras* extras = extras_of(self);
+  if (!extras) return nullptr;
+  if (!extras->thrown) extras->thrown.reset(new (std::nothrow) ThrowTrace);
+  return extras->thrown.get();
 }
 
 Actor* make_actor(Worker& w, const SpawnRequest& request) {

@@ -51,5 +51,6 @@ void set_exit_hooks(ExitHooks hooks);
 // Extras are made on demand by the actor itself or a thread that keeps it alive. nullptr: no
 // memory.
 ActorExtras* extras_of(Actor& a);
+ThrowTrace* throw_trace_of(Actor& self);  // likewise; of the calling actor
 
 }  // namespace smarm
