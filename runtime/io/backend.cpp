@@ -32,6 +32,11 @@ int Naps::take(std::uint64_t deadline) {
                                                    : nap);
 }
 
+int FalseAlarms::pause(int fd, Direction direction, std::uint64_t deadline) {
+  if (++sleeps_ <= kFew || look(fd, direction) != 0) return 0;
+  return naps_.take(deadline);
+}
+
 int IoBackend::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) {
   if (fd < 0) return EBADF;
   if (current_actor()->dying) return ECANCELED;

@@ -19,8 +19,7 @@ class IoBackend : public Poller {
   // kKilled.
   int wait_raw(int fd, Direction direction, std::int64_t timeout_ns);
 
-  // Sockets, between adopt and forget. The generation names this use of the number; no entry: the
-  // backend is the ring, which keeps none.
+  // Sockets, between adopt and forget. The generation names this use of the number.
   virtual int adopt(int fd, FdEntry*& entry, std::uint32_t& generation) = 0;
   virtual void forget(int fd, std::uint32_t generation) = 0;  // wakes its waiters. Any thread
 
@@ -50,6 +49,19 @@ class Naps {
 
  private:
   std::int64_t next_ = 1'000'000;
+};
+
+// Of the attempts of one call: some descriptors say again and again that they are ready, by an
+// error or an end that the attempt does not take.
+class FalseAlarms {
+ public:
+  // Before each sleep. Naps when that seems to be so. As Naps::take.
+  int pause(int fd, Direction direction, std::uint64_t deadline_ns);
+
+ private:
+  static constexpr unsigned kFew = 3;
+  unsigned sleeps_ = 0;
+  Naps naps_;
 };
 
 // Counts a wait, so that the runtime does not end under it.

@@ -6,12 +6,6 @@ FdTable::~FdTable() {
   for (auto& chunk : chunks_) delete[] chunk.load(std::memory_order_relaxed);
 }
 
-FdEntry* FdTable::find(int fd) const {
-  if (fd < 0 || fd / kChunk >= kChunks) return nullptr;
-  FdEntry* chunk = chunks_[fd / kChunk].load(std::memory_order_acquire);
-  return chunk ? &chunk[fd % kChunk] : nullptr;
-}
-
 FdEntry* FdTable::get(int fd) {
   if (fd < 0 || fd / kChunk >= kChunks) return nullptr;
   std::atomic<FdEntry*>& place = chunks_[fd / kChunk];

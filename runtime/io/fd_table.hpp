@@ -54,8 +54,7 @@ class FdTable {
   ~FdTable();
   FdTable(const FdTable&) = delete;
   FdTable& operator=(const FdTable&) = delete;
-  FdEntry* get(int fd);         // makes it on demand; nullptr for a negative or absurd number
-  FdEntry* find(int fd) const;  // nullptr: it was not made
+  FdEntry* get(int fd);  // makes it on demand; nullptr for a negative or absurd number
   std::mutex& registration(int fd) {
     return registrations_[static_cast<unsigned>(fd) % registrations_.size()];
   }

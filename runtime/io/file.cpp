@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 namespace smarm {
 
@@ -26,6 +27,11 @@ struct Blocking {
   static long open(const char* path, int flags) {
     return raw_syscall(SYS_openat, AT_FDCWD, path, flags, kMode);
   }
+  static long size(int fd) {
+    struct stat s{};
+    if (const long e = raw_syscall(SYS_fstat, fd, &s); e < 0) return e;
+    return S_ISREG(s.st_mode) ? s.st_size : 0;
+  }
   static long read(int fd, void* buffer, std::size_t size) {
     return raw_syscall(SYS_read, fd, buffer, size);
   }
@@ -36,6 +42,7 @@ struct Blocking {
 };
 struct Ring {
   static long open(const char* path, int flags) { return open_by_ring(path, flags, kMode); }
+  static long size(int fd) { return size_by_ring(fd); }
   static long read(int fd, void* buffer, std::size_t size) {
     return read_by_ring(fd, buffer, size);
   }
@@ -45,31 +52,49 @@ struct Ring {
   static long close(int fd) { return close_by_ring(fd); }
 };
 
+// Closed with its object.
 template <class Calls>
-IoResult<OwnedFd> open_file(const std::string& path, int flags) {
+class OpenFile {
+ public:
+  explicit OpenFile(int fd) : fd_(fd) {}
+  OpenFile(OpenFile&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
+  OpenFile& operator=(OpenFile&&) = delete;
+  ~OpenFile() { close(); }
+  int get() const { return fd_; }
+  long close() { return fd_ < 0 ? 0 : Calls::close(std::exchange(fd_, -1)); }
+
+ private:
+  int fd_;
+};
+
+template <class Calls>
+IoResult<OpenFile<Calls>> open_file(const std::string& path, int flags) {
   for (;;) {
     const long fd = Calls::open(path.c_str(), flags | O_CLOEXEC);
-    if (fd >= 0) return OwnedFd(fd);
+    if (fd >= 0) return OpenFile<Calls>(static_cast<int>(fd));
     if (fd != -EINTR) return failure(-fd, "open", path);
   }
 }
 
+// More room behind what is there, its content whatever it is.
+void grow(std::string& text, std::size_t size) {
+  text.resize_and_overwrite(size, [](char*, std::size_t n) { return n; });
+}
+
 template <class Calls>
 IoResult<std::string> read_whole(const std::string& path, std::size_t limit) {
-  auto fd = open_file<Calls>(path, O_RDONLY);
-  if (!fd) return std::unexpected(std::move(fd.error()));
-  struct stat st{};
-  std::size_t expected = 0;
-  if (::fstat(fd->get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
-    expected = static_cast<std::size_t>(st.st_size);
+  auto file = open_file<Calls>(path, O_RDONLY);
+  if (!file) return std::unexpected(std::move(file.error()));
+  const long size = Calls::size(file->get());
+  const std::size_t expected = size > 0 ? static_cast<std::size_t>(size) : 0;
   if (expected > limit) return failure(EFBIG, "read", path);
   std::string text;
   std::size_t have = 0;
   for (;;) {
     // One byte more than expected: then the end is seen without another look.
     const std::size_t room = have <= expected ? expected + 1 : have + kStep;
-    text.resize(std::min(room, limit == SIZE_MAX ? room : limit + 1));
-    const long n = Calls::read(fd->get(), text.data() + have, text.size() - have);
+    grow(text, std::min(room, limit == SIZE_MAX ? room : limit + 1));
+    const long n = Calls::read(file->get(), text.data() + have, text.size() - have);
     if (n == -EINTR) continue;
     if (n < 0) return failure(-n, "read", path);
     have += static_cast<std::size_t>(n);
@@ -82,17 +107,19 @@ IoResult<std::string> read_whole(const std::string& path, std::size_t limit) {
 
 template <class Calls>
 IoResult<void> write_whole(const std::string& path, std::span<const char> content) {
-  auto fd = open_file<Calls>(path, O_WRONLY | O_CREAT | O_TRUNC);
-  if (!fd) return std::unexpected(std::move(fd.error()));
+  auto file = open_file<Calls>(path, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!file) return std::unexpected(std::move(file.error()));
+  bool thawed = false;
   while (!content.empty()) {
-    const long n = Calls::write(fd->get(), content.data(), content.size());
+    const long n = Calls::write(file->get(), content.data(), content.size());
     if (n == -EINTR) continue;
-    if (n == -EFAULT && thaw_frozen_at(content.data())) continue;  // of an actor that hibernates
+    // Of an actor that hibernates.
+    if (n == -EFAULT && !std::exchange(thawed, true) && thaw_frozen_at(content.data())) continue;
     if (n < 0) return failure(-n, "write", path);
     content = content.subspan(static_cast<std::size_t>(n));
   }
   // Some file systems tell here that there was no room.
-  const long e = Calls::close(fd->release());
+  const long e = file->close();
   if (e < 0 && e != -EINTR) return failure(-e, "close", path);
   return {};
 }
@@ -100,18 +127,12 @@ IoResult<void> write_whole(const std::string& path, std::span<const char> conten
 }  // namespace
 
 SMARM_PUBLIC IoResult<std::string> read_file(std::string_view path, std::size_t limit) {
-  if (ring_serves_files()) {
-    const Section section(current_worker());
-    return read_whole<Ring>(std::string(path), limit);
-  }
+  if (ring_serves_files()) return read_whole<Ring>(std::string(path), limit);
   return block_on_io([&] { return read_whole<Blocking>(std::string(path), limit); });
 }
 
 SMARM_PUBLIC IoResult<void> write_file(std::string_view path, std::span<const char> content) {
-  if (ring_serves_files()) {
-    const Section section(current_worker());
-    return write_whole<Ring>(std::string(path), content);
-  }
+  if (ring_serves_files()) return write_whole<Ring>(std::string(path), content);
   return block_on_io([&] { return write_whole<Blocking>(std::string(path), content); });
 }
 

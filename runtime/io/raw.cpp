@@ -74,6 +74,7 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, 
               F attempt) {
   std::uint64_t deadline = 0;
   bool has_deadline = false, thawed = false;
+  FalseAlarms alarms;
   thaw_buffer(buffer);
   for (;;) {
     const ssize_t n = attempt();
@@ -87,10 +88,12 @@ int retry_raw(int fd, Direction d, std::int64_t timeout_ns, const void* buffer, 
       continue;
     }
     if (n != -EAGAIN) return static_cast<int>(-n);
-    if (!std::exchange(has_deadline, true))
-      deadline = timeout_ns < 0
-                     ? kNever
-                     : deadline_after(current_worker()->runtime.clock().now_ns(), timeout_ns);
+    if (!std::exchange(has_deadline, true)) {
+      deadline = deadline_of(timeout_ns);
+    } else if (left(deadline) == 0) {
+      return SMARM_E_TIMEOUT;
+    }
+    if (int status = alarms.pause(fd, d, deadline)) return status;
     if (int status = current_backend().wait_raw(fd, d, left(deadline))) return status;
   }
 }

@@ -89,6 +89,7 @@ smarm_socket* adopt_socket(int fd, int& error) {
   s->fd = fd;
   s->generation = generation;
   s->entry = entry;
+  s->ring = current_backend().is_ring();
   s->gate = &current_worker()->runtime.gate();
   s->runtime = current_worker()->runtime.number();
   s->kind = kind_of(fd);
@@ -102,7 +103,7 @@ void close_socket(smarm_socket* s) {
     const ForeignCall call(*s->gate);
     const bool alone = s->references.load(std::memory_order_relaxed) == 1;
     RuntimeCore* rt = call.runtime(s->runtime);
-    if (rt && (s->entry || !alone)) backend_of(*rt).forget(s->fd, s->generation);
+    if (rt && !(s->ring && alone)) backend_of(*rt).forget(s->fd, s->generation);
   }
   InUse::drop(*s);
 }
@@ -116,7 +117,8 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
   smarm_socket& s = call.socket;
   std::uint64_t deadline = 0;
   bool has_deadline = false, thawed = false;
-  bool last = false;  // the time has run out: an edge may have come that nobody has seen yet
+  FalseAlarms alarms;  // the ring's: an edge comes once
+  bool last = false;   // the time has run out: an edge may have come that nobody has seen yet
   any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
   for (;;) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
@@ -138,7 +140,8 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
     }
     if (last) return SMARM_E_TIMEOUT;
     if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
-    const int status = attempts.sleep(deadline);
+    int status = s.ring ? alarms.pause(s.fd, call.direction, deadline) : 0;
+    if (status == 0) status = attempts.sleep(deadline);
     if (status != 0 && status != SMARM_E_TIMEOUT) return status;
     last = status == SMARM_E_TIMEOUT;
     current_worker()->fetch_next();

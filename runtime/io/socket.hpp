@@ -20,11 +20,11 @@ struct smarm_socket {
     socket,  // any other
     file     // no socket: a pipe
   } kind = Kind::socket;
+  bool ring = false;  // it waits, reads and writes through the ring
   // A TCP read through the ring has taken all there was. relaxed: wrong, it costs a system call.
   std::atomic<bool> drained{false};
-  std::uint64_t runtime = 0;  // the number of the one that adopted it
-  // In its epoll poller: only for actors of that runtime. nullptr: its backend is the ring.
-  smarm::FdEntry* entry = nullptr;
+  std::uint64_t runtime = 0;                 // the number of the one that adopted it
+  smarm::FdEntry* entry = nullptr;           // in its poller: only for actors of that runtime
   smarm::ForeignGate* gate = nullptr;        // of that runtime
   std::atomic<std::uint32_t> references{1};  // the owner's and one for each call under way
   std::atomic<bool> closed{false};

@@ -31,7 +31,7 @@ class Attempts {
       : socket_(s),
         direction_(d),
         size_(size),
-        tells_(s.entry && s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
+        tells_(!s.ring && s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
 
   // There is nothing since the last attempt, which took all. relaxed: an edge that is missed here
   // is seen under the lock, before the sleep.
@@ -44,7 +44,7 @@ class Attempts {
   }
   // It said EAGAIN. True: try once more before sleeping.
   bool again() {
-    if (cleared_ || !socket_.entry) return false;
+    if (cleared_ || socket_.ring) return false;
     clear();
     return true;
   }
@@ -53,14 +53,14 @@ class Attempts {
     if (cleared_ && !took_all) restore_edge(*socket_.entry, direction_);
   }
   int sleep(std::uint64_t deadline) {
-    if (!socket_.entry) return wait_by_ring(socket_, direction_, deadline);
+    if (socket_.ring) return wait_by_ring(socket_, direction_, deadline);
     cleared_ = false;
     return static_cast<EpollPoller&>(current_backend())
         .wait_socket(*socket_.entry, socket_.generation, direction_, deadline);
   }
   // acq_rel: the attempt that follows is behind it, and sees what the edge told of.
   void clear() {
-    if (!socket_.entry) return;
+    if (socket_.ring) return;
     cleared_ = true;
     socket_.entry->edges.fetch_and(~edge(direction_), std::memory_order_acq_rel);
   }
@@ -126,7 +126,7 @@ template <class Attempt>
   }
   const SocketCall call{s, kReadable, buffer, size, attempt};
   int status = 0;
-  if (!s.entry && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
+  if (s.ring && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
     status = receive_by_ring(call, timeout_ns, n);
   } else {
     status = call_socket(call, attempt, n, timeout_ns);
@@ -146,7 +146,7 @@ template <class Attempt>
   long n = 0;
   const SocketCall call{s, kWritable, buffer, size, attempt};
   int status = 0;
-  if (!s.entry && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
+  if (s.ring && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
     status = send_by_ring(call, timeout_ns, n);
   } else {
     status = call_socket(call, attempt, n, timeout_ns);

@@ -3,6 +3,7 @@
 #include "runtime/io/uring_poller.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -11,14 +12,22 @@ namespace smarm {
 namespace {
 
 constexpr std::uint64_t kPosition = ~std::uint64_t{0};  // as offset: where the file's position is
+constexpr std::size_t kQuick = 64 * 1024;  // what the worker may copy itself, when it is in memory
 
 unsigned count(std::size_t size) {
   return static_cast<unsigned>(std::min<std::size_t>(size, std::size_t{1} << 30));
 }
 
 template <class Prepare>
-long perform(Prepare prepare) {
-  return current_ring().perform(WaitKind::blocking, prepare);
+long perform(bool elsewhere, Prepare prepare, bool repeats = true) {
+  const Section section(current_worker());
+  return current_ring().perform(
+      WaitKind::blocking,
+      [&](io_uring_sqe* entry) {
+        prepare(entry);
+        if (elsewhere) io_uring_sqe_set_flags(entry, IOSQE_ASYNC);
+      },
+      repeats);
 }
 
 }  // namespace
@@ -28,23 +37,36 @@ bool ring_serves_files() {
   return self && !self->dying && current_backend().is_ring();
 }
 
+// A file system may block in an open.
 long open_by_ring(const char* path, int flags, unsigned mode) {
   return perform(
-      [&](io_uring_sqe* entry) { io_uring_prep_openat(entry, AT_FDCWD, path, flags, mode); });
+      true, [&](io_uring_sqe* entry) { io_uring_prep_openat(entry, AT_FDCWD, path, flags, mode); });
+}
+
+long size_by_ring(int fd) {
+  struct statx s{};
+  const long e = perform(true, [&](io_uring_sqe* entry) {
+    io_uring_prep_statx(entry, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE, &s);
+  });
+  if (e < 0) return e;
+  return S_ISREG(s.stx_mode) ? static_cast<long>(s.stx_size) : 0;
 }
 
 long read_by_ring(int fd, void* buffer, std::size_t size) {
-  return perform(
-      [&](io_uring_sqe* entry) { io_uring_prep_read(entry, fd, buffer, count(size), kPosition); });
+  return perform(size > kQuick, [&](io_uring_sqe* entry) {
+    io_uring_prep_read(entry, fd, buffer, count(size), kPosition);
+  });
 }
 
 long write_by_ring(int fd, const void* buffer, std::size_t size) {
-  return perform(
-      [&](io_uring_sqe* entry) { io_uring_prep_write(entry, fd, buffer, count(size), kPosition); });
+  return perform(size > kQuick, [&](io_uring_sqe* entry) {
+    io_uring_prep_write(entry, fd, buffer, count(size), kPosition);
+  });
 }
 
+// Whatever it says, the number is free behind it.
 long close_by_ring(int fd) {
-  return perform([&](io_uring_sqe* entry) { io_uring_prep_close(entry, fd); });
+  return perform(true, [&](io_uring_sqe* entry) { io_uring_prep_close(entry, fd); }, false);
 }
 
 }  // namespace smarm

@@ -16,7 +16,7 @@ namespace smarm {
 namespace {
 
 constexpr unsigned kEntries = 1024, kCompletions = 8192, kKickEntries = 4;
-constexpr std::uint64_t kIgnored = 0, kKick = 1;  // user_data that is no actor
+constexpr std::uint64_t kIgnored = 0, kKick = 1;  // user_data
 
 std::string reason(int error) {
   switch (error) {
@@ -37,8 +37,9 @@ void make(io_uring& ring, unsigned entries, unsigned completions, unsigned flags
   params.cq_entries = completions;
   const int error = -io_uring_queue_init_params(entries, &ring, &params);
   if (error > 0) throw std::runtime_error("no io_uring: " + reason(error));
-  // Each place of the queue has its own entry, for ever: only the tail is published.
-  for (unsigned i = 0; i < ring.sq.ring_entries; ++i) ring.sq.array[i] = i;
+  // Each place of the queue has its own entry, for ever: only the tail is published. (A later
+  // liburing has the kernel do without the table.)
+  for (unsigned i = 0; ring.sq.array && i < ring.sq.ring_entries; ++i) ring.sq.array[i] = i;
 }
 
 template <class T>
@@ -90,9 +91,10 @@ void UringPoller::enter(unsigned to_submit, unsigned least, std::int64_t timeout
                n == -ENOMEM || n == -EBADR);
 }
 
+// Who could not is no holder of the poller, and may sleep now: the holder is to try.
 void UringPoller::submit() {
-  if (const unsigned n = unsubmitted())
-    raw_syscall(SYS_io_uring_enter, ring_.ring_fd, n, 0, 0, nullptr, 0);
+  const unsigned n = unsubmitted();
+  if (n && raw_syscall(SYS_io_uring_enter, ring_.ring_fd, n, 0, 0, nullptr, 0) < 0) kick();
 }
 
 bool UringPoller::poll(std::int64_t timeout_ns) {
@@ -115,7 +117,11 @@ void UringPoller::dispatch(Worker& w) {
       kicked_.exchange(false, std::memory_order_acq_rel);
       continue;
     }
-    auto& actor = *reinterpret_cast<Actor*>(completion->user_data);
+    if (completion->user_data & kCancel) {
+      cancel_again(completion->user_data);
+      continue;
+    }
+    auto& actor = *reinterpret_cast<Actor*>(completion->user_data << 6);
     actor.wait_since = static_cast<std::uint32_t>(completion->res);
     const std::uint64_t ticket =
         std::atomic_ref(actor.wait_value).exchange(0, std::memory_order_acq_rel);
@@ -137,18 +143,29 @@ void UringPoller::kick() {
     io_uring_sqe_set_data64(entry, kIgnored);
     io_uring_smp_store_release(kicks_.sq.ktail, kicks_.sq.sqe_tail);
   }
-  while (raw_syscall(SYS_io_uring_enter, kicks_.ring_fd, kKickEntries, 0, 0, nullptr, 0) < 0) {
-  }
+  // Once more when it was disturbed or memory was short; a thread that may not enter a ring, by a
+  // filter of its own, cannot kick.
+  long n = 0;
+  do {
+    n = raw_syscall(SYS_io_uring_enter, kicks_.ring_fd, kKickEntries, 0, 0, nullptr, 0);
+  } while (n == -EINTR || n == -EAGAIN || n == -ENOMEM || n == -EBUSY);
 }
 
 // ---- waits ----
 
-void UringPoller::cancel(Actor* actor) {
-  push(kNeverClosed, [&](io_uring_sqe* entry) {
-    io_uring_prep_cancel(entry, actor, 0);
+// One that fails comes back to the completion queue, as its ticket.
+void UringPoller::cancel(Ticket ticket) {
+  push([&](io_uring_sqe* entry) {
+    io_uring_prep_cancel64(entry, operation_of(ticket.actor()), 0);
     io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
-    io_uring_sqe_set_data64(entry, kIgnored);
+    io_uring_sqe_set_data64(entry, ticket.pack() | kCancel);
   });
+}
+
+void UringPoller::cancel_again(std::uint64_t user_data) {
+  Actor& a = Ticket::unpack(user_data).actor();
+  const std::uint64_t ticket = std::atomic_ref(a.wait_value).load(std::memory_order_acquire);
+  if ((ticket | kCancel) == user_data) cancel(Ticket::unpack(ticket));
 }
 
 // Whatever it comes to, it has ended behind this.
@@ -157,7 +174,7 @@ void UringPoller::cut_short(Actor& self, Ticket ticket, WaitKind kind) {
   std::uint64_t before = ticket.pack();
   if (std::atomic_ref(self.wait_value)
           .compare_exchange_strong(before, held.pack(), std::memory_order_acq_rel)) {
-    cancel(&self);
+    cancel(held);
     wait_held(self, held, kind);
   } else {
     self.word.fetch_and(~state_word::kHold, std::memory_order_acq_rel);
@@ -166,14 +183,13 @@ void UringPoller::cut_short(Actor& self, Ticket ticket, WaitKind kind) {
 
 // The kernel's polls tell of a peer that has closed its side whether that was asked for or not. One
 // that wants to write to it learns nothing by waiting again, and looks from time to time.
-int UringPoller::await_ready(int fd, Direction d, std::uint64_t deadline,
+int UringPoller::await_ready(int fd, FdEntry& entry, Direction d, std::uint64_t deadline,
                              const std::atomic<bool>& closed) {
   const unsigned wanted = d == kReadable ? POLLIN | POLLRDHUP : POLLOUT;
   for (Naps naps;;) {
     long result = 0;
-    const int status = await(wait_kind(d), deadline, closed, result, [&](io_uring_sqe* entry) {
-      io_uring_prep_poll_add(entry, fd, wanted);
-    });
+    const int status = await(entry, d, deadline, closed, result,
+                             [&](io_uring_sqe* sqe) { io_uring_prep_poll_add(sqe, fd, wanted); });
     if (status != 0) return status;
     if (result < 0) return static_cast<int>(-result);
     if (static_cast<unsigned>(result) & (wanted | POLLERR | POLLHUP)) return 0;
@@ -202,60 +218,37 @@ bool rename(FdEntry& entry, std::uint32_t file) {
   return other && (entry.waiters[kReadable].front() || entry.waiters[kWritable].front());
 }
 
-// On the list of those who wait for a number.
-class Listed {
- public:
-  Listed(FdEntry& entry, Direction d, Actor& self) : entry_(entry), direction_(d), self_(self) {
-    const std::lock_guard guard(entry_.lock);
-    entry_.waiters[direction_].append(self_);
-  }
-  ~Listed() {
-    const std::lock_guard guard(entry_.lock);
-    entry_.waiters[direction_].remove(self_);
-  }
-  Listed(const Listed&) = delete;
-  Listed& operator=(const Listed&) = delete;
-
- private:
-  FdEntry& entry_;
-  const Direction direction_;
-  Actor& self_;
-};
-
 }  // namespace
 
 // Cancels the waits that are listed: who waits for the right file after all begins again. Not of
 // those who come meanwhile: they have seen what the number means now.
-void UringPoller::evict(FdEntry& entry, const Actor* keep) {
+void UringPoller::evict(FdEntry& entry) {
   const auto each = [&](auto f) {
     const std::lock_guard guard(entry.lock);
     for (WaitList& list : entry.waiters) {
       for (Actor* a = list.front(); a; a = a->wait_next) {
-        if (a != keep) f(a);
+        f(std::atomic_ref(a->wait_value).load(std::memory_order_relaxed));
       }
     }
   };
   std::size_t count = 0;
-  each([&](Actor*) { ++count; });
-  std::vector<Actor*> waiting;
-  waiting.reserve(count);
-  each([&](Actor* a) {
-    if (waiting.size() < count) waiting.push_back(a);
+  each([&](std::uint64_t) { ++count; });
+  std::vector<std::uint64_t> waits;
+  waits.reserve(count);
+  each([&](std::uint64_t ticket) {
+    if (ticket != 0 && waits.size() < count) waits.push_back(ticket);
   });
-  // One that has ended its wait meanwhile, and is in another, begins that again.
-  for (Actor* a : waiting) cancel(a);
+  for (std::uint64_t ticket : waits) cancel(Ticket::unpack(ticket));
 }
 
 int UringPoller::wait_until_ready(int fd, Direction d, std::uint64_t deadline) {
   FdEntry* entry = table_.get(fd);
   if (!entry) return EBADF;
-  Actor& self = *current_actor();
   std::uint32_t file = 0, now = 0;
   if (int error = identify(fd, file)) return error;
-  const Listed listed(*entry, d, self);
-  if (rename(*entry, file)) evict(*entry, &self);
+  if (rename(*entry, file)) evict(*entry);
   for (;;) {
-    const int status = await_ready(fd, d, deadline, kNeverClosed);
+    const int status = await_ready(fd, *entry, d, deadline, kNeverClosed);
     if (status != 0 && status != ECANCELED) return status;
     if (identify(fd, now) != 0 || now != file) return EBADF;
     if (status == 0) return 0;
@@ -268,19 +261,16 @@ int UringPoller::adopt(int fd, FdEntry*& entry, std::uint32_t& generation) {
   struct stat s{};
   if (const long e = raw_syscall(SYS_fstat, fd, &s); e < 0) return static_cast<int>(-e);
   if (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)) return EPERM;  // as epoll has it
-  entry = nullptr;
+  entry = table_.get(fd);
   generation = 0;
-  if (FdEntry* raw = table_.find(fd)) evict(*raw, nullptr);
+  if (!entry) return EBADF;
+  evict(*entry);  // they waited on a file that had the number before
   return 0;
 }
 
-// Their waiters have a reference each, so the number is still theirs when the kernel sees this.
+// Its waiters have been told by the flag: here they are woken.
 void UringPoller::forget(int fd, std::uint32_t) {
-  push(kNeverClosed, [&](io_uring_sqe* entry) {
-    io_uring_prep_cancel_fd(entry, fd, IORING_ASYNC_CANCEL_ALL);
-    io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
-    io_uring_sqe_set_data64(entry, kIgnored);
-  });
+  evict(*table_.get(fd));
   const Worker* w = current_worker();
   if (!w || &backend_of(w->runtime) != this) kick();  // nobody here will submit it
 }

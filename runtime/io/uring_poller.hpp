@@ -2,28 +2,33 @@
 // each runtime.
 //
 // 1. An operation is one entry of the submission queue and comes to exactly one completion, whose
-// user_data is the actor's control block. The actor waits for that completion whatever happens: a
-// wait that ends early (by time, by a kill) asks the kernel to cancel and goes on waiting, held.
-// So the kernel never writes to a stack that has been left, and no completion is stale.
+// user_data names the actor. The actor waits for that completion whatever happens: a wait that ends
+// early (by time, by a kill) asks the kernel to cancel and goes on waiting, held. So the kernel
+// never writes to a stack that has been left, and no completion is stale.
 // 2. While it is under way Actor::wait_value is the ticket of the wait. Who takes the completion
 // writes the result to wait_since and then swaps 0 in, which says that it is there, for the ticket
 // (acq_rel), and uses it. The actor swaps another ticket in when it begins to wait anew.
-// 3. `lock_` (rank: ring) guards what is filled in: an entry is published, with the tail, before it
+// 3. The kernel does not find an operation that is about to be tried or armed: a cancel that found
+// none is repeated while the ticket that it was made for is still in wait_value.
+// 4. Who waits for a descriptor is listed in its entry (FdEntry::waiters), by whatever number the
+// file had: that is how the waits of a socket are ended that is closed, and raw ones when the
+// number is found to mean another file, by the next one who waits there or a socket that takes it.
+// (While it waits the kernel holds the file, whatever becomes of the number.) Of a raw number the
+// entry's generation is what tells its file from others.
+// 5. `lock_` (rank: ring) guards what is filled in: an entry is published, with the tail, before it
 // is released. The kernel takes entries from the other end, by io_uring_enter of any thread: poll's
 // and submit's, where many go at once, or that of who finds the queue full.
-// 4. The completion queue is read by the holder of the poller alone.
-// 5. The kernel cancels what a thread has submitted when that thread ends, as extra workers do. So
-// an operation that comes back as cancelled, and was not, is asked for again.
-// 6. A stack that hibernates is no place for the kernel to write to: where actors hibernate it
+// 6. The completion queue is read by the holder of the poller alone.
+// 7. What a thread has submitted completes on that thread, in its next system call or interrupt:
+// not while it sleeps uninterruptibly (a page read from a disk, vfork). It is cancelled when the
+// thread ends, as extra workers do: an operation that comes back as cancelled, and was not, is
+// asked for again.
+// 8. A stack that hibernates is no place for the kernel to write to: where actors hibernate it
 // tells when a read is possible and does none.
 //
-// 7. While a wait is under way the kernel holds the file, whatever becomes of its number. A raw
-// wait is listed by number in the table, so that it can be ended when the number is found to mean
-// another file: by the next one who waits there, or a socket that takes it.
-//
 // Not used, because they ask for one thread that does everything (IORING_SETUP_SINGLE_ISSUER,
-// IORING_SETUP_DEFER_TASKRUN): actors whose worker blocks its thread would wait for it, although
-// an extra worker runs the others.
+// IORING_SETUP_DEFER_TASKRUN): actors whose worker blocks its thread, in whatever call, would wait
+// for it, although an extra worker runs the others.
 #pragma once
 
 #include "runtime/base/spinlock.hpp"
@@ -59,39 +64,39 @@ class UringPoller final : public IoBackend {
   // under one lock of the kernel's, and no hibernation.
   bool transfers() const { return transfers_; }
 
-  // The next three: the calling actor's, in a section; prepare(io_uring_sqe*) fills the operation
-  // in.
+  // The next three: the calling actor's, which is not being unwound, in a section;
+  // prepare(io_uring_sqe*) fills the operation in.
 
-  // Carries it out, however long that takes. A count, or an errno below zero. Not for one that is
-  // being unwound.
+  // Carries it out, however long that takes. A count, or an errno below zero. `repeats`: it may be
+  // done once more when it comes back as cancelled (7).
   template <class Prepare>
-  long perform(WaitKind kind, Prepare prepare);
-  // Until the deadline. 0 with a count, or an errno below zero, in `result` (-ECANCELED: see 5, or
-  // `closed` was set); SMARM_E_TIMEOUT; EBADF: `closed` was set; kKilled. Not for one that is being
-  // unwound.
+  long perform(WaitKind kind, Prepare prepare, bool repeats = true);
+  // Until the deadline. 0 with a count, or an errno below zero, in `result` (-ECANCELED: see 7, or
+  // evict()); SMARM_E_TIMEOUT; EBADF: `closed` was set; kKilled.
   template <class Prepare>
-  int await(WaitKind kind, std::uint64_t deadline_ns, const std::atomic<bool>& closed, long& result,
-            Prepare prepare);
-  int await_ready(int fd, Direction direction, std::uint64_t deadline_ns,
+  int await(FdEntry& entry, Direction direction, std::uint64_t deadline_ns,
+            const std::atomic<bool>& closed, long& result, Prepare prepare);
+  int await_ready(int fd, FdEntry& entry, Direction direction, std::uint64_t deadline_ns,
                   const std::atomic<bool>& closed);
 
  private:
   int wait_until_ready(int fd, Direction direction, std::uint64_t deadline_ns) override;
 
-  // Fills an entry in under the lock, if the file is still there.
+  // Fills an entry in under the lock.
   template <class Prepare>
-  bool push(const std::atomic<bool>& closed, Prepare prepare);
-  void cancel(Actor* actor);
+  void push(Prepare prepare);
+  void cancel(Ticket ticket);
+  void cancel_again(std::uint64_t user_data);
   void cut_short(Actor& self, Ticket ticket, WaitKind kind);
   unsigned unsubmitted() const;
   bool completed() const;
   void enter(unsigned to_submit, unsigned least, std::int64_t timeout_ns);
-  void evict(FdEntry& entry, const Actor* keep);
+  void evict(FdEntry& entry);
 
   io_uring ring_{};
   io_uring kicks_{};  // what is submitted here puts a completion into the other ring
   const bool transfers_;
-  FdTable table_;  // raw waits, and what file was behind the number at the last one
+  FdTable table_;
   Spinlock lock_;
   Spinlock kick_lock_;  // rank: ring
   std::atomic<bool> kicked_{false};
@@ -102,16 +107,46 @@ inline UringPoller& current_ring() { return static_cast<UringPoller&>(current_ba
 
 inline constexpr std::atomic<bool> kNeverClosed{false};
 
+// user_data. 0 is ignored, 1 a kick.
+inline std::uint64_t operation_of(const Actor& a) {
+  return reinterpret_cast<std::uint64_t>(&a) >> 6;
+}
+inline constexpr std::uint64_t kCancel = std::uint64_t{1} << 63;  // and a ticket
+
+// On the list of those who wait for a descriptor, unless it was closed.
+class Listed {
+ public:
+  Listed(FdEntry& entry, Direction d, Actor& self, const std::atomic<bool>& closed)
+      : entry_(entry), direction_(d), self_(self) {
+    const std::lock_guard guard(entry_.lock);
+    is_ = !closed.load(std::memory_order_acquire);
+    if (is_) entry_.waiters[direction_].append(self_);
+  }
+  ~Listed() {
+    if (!is_) return;
+    const std::lock_guard guard(entry_.lock);
+    entry_.waiters[direction_].remove(self_);
+  }
+  Listed(const Listed&) = delete;
+  Listed& operator=(const Listed&) = delete;
+  explicit operator bool() const { return is_; }
+
+ private:
+  FdEntry& entry_;
+  const Direction direction_;
+  Actor& self_;
+  bool is_ = false;
+};
+
 template <class Prepare>
-bool UringPoller::push(const std::atomic<bool>& closed, Prepare prepare) {
+void UringPoller::push(Prepare prepare) {
   for (;;) {
     {
       const std::lock_guard guard(lock_);
-      if (closed.load(std::memory_order_acquire)) return false;
       if (io_uring_sqe* entry = io_uring_get_sqe(&ring_)) {
         prepare(entry);
         io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
-        return true;
+        return;
       }
     }
     submit();  // it is full
@@ -119,37 +154,41 @@ bool UringPoller::push(const std::atomic<bool>& closed, Prepare prepare) {
 }
 
 template <class Prepare>
-long UringPoller::perform(WaitKind kind, Prepare prepare) {
+long UringPoller::perform(WaitKind kind, Prepare prepare, bool repeats) {
   Actor& self = *current_actor();
   const CountedWait counted(*current_worker());
+  constexpr int kMost = 4;  // a file system may mean it
   long result = 0;
-  do {
+  for (int i = 0; i < (repeats ? kMost : 1); ++i) {
     const Ticket ticket = begin_held_wait(self);
     std::atomic_ref(self.wait_value).store(ticket.pack(), std::memory_order_relaxed);
-    push(kNeverClosed, [&](io_uring_sqe* entry) {
+    push([&](io_uring_sqe* entry) {
       prepare(entry);
-      io_uring_sqe_set_data(entry, &self);
+      io_uring_sqe_set_data64(entry, operation_of(self));
     });
     wait_held(self, ticket, kind);
     current_worker()->fetch_next();
     result = static_cast<std::int32_t>(self.wait_since);
-  } while (result == -ECANCELED);
+    if (result != -ECANCELED) break;
+  }
   return result;
 }
 
 template <class Prepare>
-int UringPoller::await(WaitKind kind, std::uint64_t deadline, const std::atomic<bool>& closed,
-                       long& result, Prepare prepare) {
+int UringPoller::await(FdEntry& entry, Direction d, std::uint64_t deadline,
+                       const std::atomic<bool>& closed, long& result, Prepare prepare) {
   Actor& self = *current_actor();
   const std::atomic_ref value(self.wait_value);
   const CountedWait counted(*current_worker());
   Ticket ticket = begin_wait(self);
   value.store(ticket.pack(), std::memory_order_relaxed);
-  const bool open = push(closed, [&](io_uring_sqe* entry) {
-    prepare(entry);
-    io_uring_sqe_set_data(entry, &self);
+  const Listed listed(entry, d, self, closed);
+  if (!listed) return EBADF;
+  push([&](io_uring_sqe* sqe) {
+    prepare(sqe);
+    io_uring_sqe_set_data64(sqe, operation_of(self));
   });
-  if (!open) return EBADF;
+  const WaitKind kind = wait_kind(d);
   Woken woken = wait(self, ticket, kind, deadline);
   // acquire: the result, and what the kernel has done.
   while (woken == Woken::by_ticket && value.load(std::memory_order_acquire) != 0) {
@@ -163,7 +202,8 @@ int UringPoller::await(WaitKind kind, std::uint64_t deadline, const std::atomic<
   current_worker()->fetch_next();
   result = static_cast<std::int32_t>(self.wait_since);
   if (woken == Woken::killed) return kKilled;
-  return woken == Woken::by_time && result == -ECANCELED ? SMARM_E_TIMEOUT : 0;
+  const bool was_cut = result == -ECANCELED || result == -EINTR;
+  return woken == Woken::by_time && was_cut ? SMARM_E_TIMEOUT : 0;
 }
 
 }  // namespace smarm

@@ -3,33 +3,55 @@
 #include "runtime/io/socket_call.hpp"
 #include "runtime/io/uring_poller.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
 namespace smarm {
 
 namespace {
 
 int is_there(const smarm_socket& s) { return s.closed.load(std::memory_order_acquire) ? EBADF : 0; }
 
-// 0: once more.
-int after_failure(const SocketCall& call, long error) {
-  if (error == -EAGAIN || error == -EINTR) return 0;
-  if (error == -ECANCELED) return is_there(call.socket);
-  if (error == -EFAULT && thaw_frozen_at(call.buffer)) return 0;  // of another runtime's actor
-  return static_cast<int>(-error);
+// Between the attempts of one call. 0: once more.
+class Failures {
+ public:
+  int after(const SocketCall& call, long error) {
+    if (error == -EAGAIN || error == -EINTR) return 0;
+    if (error == -ECANCELED) return is_there(call.socket);
+    // Of another runtime's actor.
+    if (error == -EFAULT && !std::exchange(thawed_, true) && thaw_frozen_at(call.buffer)) return 0;
+    return static_cast<int>(-error);
+  }
+
+ private:
+  bool thawed_ = false;
+};
+
+// The kernel counts what one operation transfers in 32 bits.
+unsigned most(const SocketCall& call) {
+  return static_cast<unsigned>(std::min<std::size_t>(call.size, std::size_t{1} << 30));
 }
 
 // What is read now says whether there is more.
 void note_what_is_left(const SocketCall& call, long n) {
-  const bool all = n > 0 && static_cast<std::size_t>(n) < call.size;
+  const bool all = n > 0 && static_cast<std::size_t>(n) < most(call);
   call.socket.drained.store(all, std::memory_order_relaxed);
 }
 
 }  // namespace
 
+// An event at the last moment, or behind it, is for the attempt that follows the time's end.
 int wait_by_ring(smarm_socket& s, Direction d, std::uint64_t deadline) {
   if (current_actor()->dying) return ECANCELED;
   for (;;) {
-    const int status = current_ring().await_ready(s.fd, d, deadline, s.closed);
-    if (status != ECANCELED || is_there(s) != 0) return status == ECANCELED ? EBADF : status;
+    const int status = current_ring().await_ready(s.fd, *s.entry, d, deadline, s.closed);
+    if (status == ECANCELED) {
+      if (is_there(s) != 0) return EBADF;
+      continue;
+    }
+    const bool late = deadline != kNever && current_worker()->runtime.clock().now_ns() >= deadline;
+    return status == 0 && late ? SMARM_E_TIMEOUT : status;
   }
 }
 
@@ -41,45 +63,47 @@ bool transfers_by_ring(const SocketCall& call, std::int64_t timeout_ns) {
 int receive_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
   smarm_socket& s = call.socket;
   const InUse in_use(s);
+  Failures failures;
+  bool waits = s.drained.load(std::memory_order_relaxed);
   std::uint64_t deadline = 0;
-  if (!s.drained.load(std::memory_order_relaxed)) {
-    if (int status = is_there(s)) return status;
-    n = call.attempt(call);
-    if (n >= 0) {
-      note_what_is_left(call, n);
-      return 0;
-    }
-    if (int status = after_failure(call, n)) return status;
-  }
-  deadline = deadline_of(timeout_ns);
   for (;;) {
-    const int status =
-        current_ring().await(WaitKind::readable, deadline, s.closed, n, [&](io_uring_sqe* entry) {
-          io_uring_prep_recv(entry, s.fd, const_cast<void*>(call.buffer), call.size, 0);
-          entry->ioprio = IORING_RECVSEND_POLL_FIRST;
-        });
-    if (status != 0) return status;
+    if (int gone = is_there(s)) return gone;
+    if (!waits) {
+      n = call.attempt(call);
+      waits = n == -EAGAIN;
+    } else {
+      if (deadline == 0) deadline = deadline_of(timeout_ns);
+      const int status = current_ring().await(
+          *s.entry, kReadable, deadline, s.closed, n, [&](io_uring_sqe* entry) {
+            io_uring_prep_recv(entry, s.fd, const_cast<void*>(call.buffer), most(call), 0);
+            entry->ioprio = IORING_RECVSEND_POLL_FIRST;
+          });
+      if (status != 0) return status;
+    }
     if (n >= 0) {
       note_what_is_left(call, n);
       return 0;
     }
-    if (int failed = after_failure(call, n)) return failed;
+    if (int failed = failures.after(call, n)) return failed;
   }
 }
 
 int send_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
   smarm_socket& s = call.socket;
   const InUse in_use(s);
+  Failures failures;
+  FalseAlarms alarms;
   std::uint64_t deadline = 0;
   for (;;) {
-    if (int status = is_there(s)) return status;
+    if (int gone = is_there(s)) return gone;
     n = current_ring().perform(WaitKind::writable, [&](io_uring_sqe* entry) {
-      io_uring_prep_send(entry, s.fd, call.buffer, call.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+      io_uring_prep_send(entry, s.fd, call.buffer, most(call), MSG_DONTWAIT | MSG_NOSIGNAL);
     });
     if (n >= 0) return 0;
-    if (int failed = after_failure(call, n)) return failed;
-    if (deadline == 0) deadline = deadline_of(timeout_ns);
+    if (int failed = failures.after(call, n)) return failed;
     if (n != -EAGAIN) continue;
+    if (deadline == 0) deadline = deadline_of(timeout_ns);
+    if (int status = alarms.pause(s.fd, kWritable, deadline)) return status;
     if (int status = wait_by_ring(s, kWritable, deadline)) return status;
   }
 }

@@ -55,20 +55,21 @@ void RuntimeCore::wake_one() {
   notify(*w, polls);
 }
 
-// The watch sleeps without limit, and this worker is about to be busy.
+// Some of the watch sleep longer than it does beside busy workers, and this one is about to be
+// busy.
 void RuntimeCore::rouse_watch() {
-  Worker* w = nullptr;
+  watch_asleep_.store(false, std::memory_order_seq_cst);
+  bool polls = false;
   {
     std::lock_guard guard(idle_lock_);
+    // They stay listed: they take themselves off, find nothing, and sleep again with a limit.
     for (Worker* listed : idle_) {
-      if (listed->in_poller || (listed->deputy && !w)) w = listed;
+      if (!listed->in_poller && !listed->deputy) continue;
+      tell(*listed);
+      polls |= listed->in_poller;
     }
-    if (!w) return;
-    // It stays listed: it takes itself off, finds nothing, and sleeps again with a limit.
-    tell(*w);
-    if (!w->in_poller) return;
   }
-  poller_->kick();
+  if (polls) poller_->kick();
 }
 
 // Wakes one that stays listed. Under the idle lock; who sleeps in the poller has to be kicked
@@ -274,10 +275,12 @@ std::uint64_t RuntimeCore::watch_until(Worker& w, bool others_busy) {
     w.quiet_naps = 0;
     return clock_.now_ns() + interval;
   }
-  if (w.quiet_naps < kQuietNaps) return clock_.now_ns() + (interval << w.quiet_naps++);
+  const std::uint32_t quiet = w.quiet_naps;
+  if (quiet == 0) return clock_.now_ns() + (interval << w.quiet_naps++);
+  // seq_cst: who becomes busy sees the mark, or this one sees it off the idle list.
   watch_asleep_.store(true, std::memory_order_seq_cst);
-  if (all_idle()) return kNever;
-  return clock_.now_ns() + interval;
+  if (!all_idle()) return clock_.now_ns() + interval;
+  return quiet < kQuietNaps ? clock_.now_ns() + (interval << w.quiet_naps++) : kNever;
 }
 
 bool RuntimeCore::nap(Worker& w, bool others_busy) {
@@ -289,8 +292,6 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
     poller_->submit();
     sleep_on_futex(w, until);
   }
-  if (until == kNever && (w.in_poller || w.deputy))
-    watch_asleep_.store(false, std::memory_order_relaxed);
   return happened;
 }
 

@@ -164,4 +164,35 @@ TEST_SUITE("hostile") {
     CHECK(EchoClient(d, port).answers());
     CHECK(d.stop() == 0);
   }
+
+  TEST_CASE("a daemon that stops under attack stops in its time") {
+    std::string backend;
+    SUBCASE("epoll") { backend = "epoll"; }
+    SUBCASE("io_uring") { backend = "io_uring"; }
+    DaemonProcess d;
+    d.config["runtime"]["io_backend"] = backend;
+    const std::uint16_t port = install_echo(d);
+    d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = 1;
+    d.start_ready();
+    CHECK(EchoClient(d, port).answers());
+    std::atomic<std::size_t> steps{0};
+    std::vector<std::jthread> threads;
+    for (unsigned i = 1; i <= 2; ++i)
+      threads.emplace_back([&steps, port, i](const std::stop_token& over) {
+        Hostile hostile(port, i);
+        while (!over.stop_requested()) {
+          for (int k = 0; k < 50; ++k) hostile.step();
+          steps += 50;
+          std::this_thread::sleep_for(1ms);
+        }
+      });
+    // Long enough for connections that run out of time, too.
+    const auto end = std::chrono::steady_clock::now() + 2s;
+    d.until([&] { return steps > 2000 && std::chrono::steady_clock::now() > end; }, "the attack");
+    CHECK(d.stop() == 0);
+    threads.clear();
+    CHECK(d.logged("plugin.stopped", {{"plugin", "echo"}}).size() == 1);
+    CHECK(d.logged("plugin.panicked").empty());
+    CHECK(d.logged("plugin.actor_panicked").empty());
+  }
 }

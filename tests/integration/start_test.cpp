@@ -10,8 +10,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <filesystem>
 #include <fstream>
-#include <thread>
+#include <future>
+#include <string>
+#include <system_error>
 
 using namespace integration;
 
@@ -27,6 +30,15 @@ void refuse_io_uring() {
   const sock_fprog program{filter.size(), const_cast<sock_filter*>(filter.data())};
   REQUIRE(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
   REQUIRE(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+bool has_ring(pid_t pid) {
+  namespace fs = std::filesystem;
+  for (const auto& fd : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    std::error_code gone;
+    if (fs::read_symlink(fd.path(), gone) == "anon_inode:[io_uring]") return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -121,6 +133,7 @@ TEST_SUITE("start") {
     CHECK(d.ctl({"--json", "status"}).json().at("result").at("io_backend") == "io_uring");
     CHECK(d.logged("runtime.io_fallback").empty());
     CHECK(EchoClient(d, port).answers());
+    CHECK(has_ring(d.pid()));
     CHECK(d.stop() == 0);
   }
 
@@ -128,10 +141,11 @@ TEST_SUITE("start") {
     DaemonProcess d;
     d.config["runtime"]["io_backend"] = "io_uring";
     // What a thread is refused, its children are.
-    std::thread([&d] {
+    std::async(std::launch::async, [&d] {
       refuse_io_uring();
       d.start_ready();
-    }).join();
+    }).get();
+    CHECK_FALSE(has_ring(d.pid()));
     const std::vector<Json> warned = d.logged("runtime.io_fallback", {{"wanted", "io_uring"}});
     REQUIRE(warned.size() == 1);
     CHECK(warned[0].at("level") == "warn");

@@ -13,8 +13,7 @@ void storm_in_sleep(F f) {
     CAPTURE(workers);
     CAPTURE(seed());
     smarm::Runtime runtime = smarm::init(
-        config_at(workers).alloc_interval(16).timeslice_cycles(50'000).hibernate_after(
-            1ms));
+        config_at(workers).alloc_interval(16).timeslice_cycles(50'000).hibernate_after(1ms));
     const std::size_t fds = open_fds();
     runtime.run([&f, workers] {
       Random random(workers);

@@ -330,7 +330,7 @@ TEST_SUITE("public blocked") {
 
   BLOCKED_CASE("a run ends while extra workers are there, and the next one begins without") {
     for_each_worker_count([](unsigned workers) {
-      smarm::Runtime runtime = smarm::init(smarm::Config::exact(workers));
+      smarm::Runtime runtime = smarm::init(config_at(workers));
       for (int round = 0; round < 5; ++round) {
         runtime.run([&] {
           CHECK(smarm::stats().extras == 0);
@@ -355,7 +355,7 @@ TEST_SUITE("public blocked") {
     for_each_worker_count([](unsigned workers) {
       Heard heard;
       smarm::Pid pid = smarm::ROOT_PID;
-      run_with(smarm::Config::exact(workers).on_blocked(&Heard::hear, &heard), [&] {
+      run_with(config_at(workers).on_blocked(&Heard::hear, &heard), [&] {
         ReadGate gate;
         auto blocker = smarm::spawn({.name = "reader"}, [&] { CHECK(block_here(gate)); });
         pid = blocker.pid();
@@ -383,7 +383,7 @@ TEST_SUITE("public blocked") {
   TEST_CASE("who computes, parks or has a job done is not blocked") {
     for_each_worker_count([](unsigned workers) {
       Heard heard;
-      run_with(smarm::Config::exact(workers).on_blocked(&Heard::hear, &heard), [] {
+      run_with(config_at(workers).on_blocked(&Heard::hear, &heard), [] {
         auto sleeper = smarm::spawn([] { smarm::sleep(40ms); });
         CHECK(smarm::block_on_io([] {
                 std::this_thread::sleep_for(40ms);  // longer than a call may take in an actor
@@ -401,7 +401,7 @@ TEST_SUITE("public blocked") {
 
   BLOCKED_CASE("at sixty-four extra workers there are no more, and that is said once") {
     Heard heard;
-    run_with(smarm::Config::exact(2).on_blocked(&Heard::hear, &heard), [&heard] {
+    run_with(config_at(2).on_blocked(&Heard::hear, &heard), [&heard] {
       PollGate gate;
       std::vector<smarm::JoinHandle> blockers;
       for (int i = 0; i < 70; ++i)

@@ -13,9 +13,7 @@ using namespace test;
 
 namespace {
 
-smarm::Config sleepy(unsigned workers) {
-  return config_at(workers).hibernate_after(1ms);
-}
+smarm::Config sleepy(unsigned workers) { return config_at(workers).hibernate_after(1ms); }
 
 // Runs f at every worker count, with the hand at its fastest, and checks that whoever was frozen
 // was thawed in the end.

@@ -174,6 +174,22 @@ TEST_SUITE("public io edges") {
     });
   }
 
+  // The kernel calls it readable, and has nothing to read.
+  TEST_CASE("a receive that can give nothing any more runs out of time") {
+    run_at_each_worker_count([] {
+      auto peer = smarm::UdpSocket::bind("127.0.0.1", 0).value();
+      auto udp = smarm::UdpSocket::connect(peer.local()).value();
+      REQUIRE(::shutdown(udp.fd(), SHUT_RD) == 0);
+      char byte = 0;
+      const std::uint64_t resumes = smarm::stats().total.resumes;
+      CHECK(udp.receive({&byte, 1}, 30ms).error().code == std::errc::timed_out);
+      const int number = ::dup(udp.fd());
+      CHECK(smarm::read(number, {&byte, 1}, 30ms).error() == std::errc::timed_out);
+      ::close(number);
+      CHECK(smarm::stats().total.resumes - resumes < 60);
+    });
+  }
+
   // Of the sockets that can be had on any machine netlink's are those that say ENOBUFS: what was
   // sent to all found no room.
   TEST_CASE("a read that is told of lost messages says so, and the next one goes on") {

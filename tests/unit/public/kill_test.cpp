@@ -280,7 +280,7 @@ TEST_SUITE("public kill") {
   TEST_CASE("a destructor that waits while its actor is unwound does not take the process down") {
     // In a child process: the failure would be std::terminate.
     const int status = in_child_process([] {
-      smarm::init(smarm::Config::exact(2)).run([] {
+      smarm::init(config_at(2)).run([] {
         struct Waits {
           smarm::Receiver<int>* rx;
           smarm::Mutex<int>* mutex;

@@ -357,7 +357,8 @@ TEST_SUITE("public sockets") {
       }
       CHECK(server.join());
       CHECK_FALSE(smarm::UnixListener::bind(std::string(300, 'x')).has_value());
-      CHECK_FALSE(smarm::UnixStream::connect(world.directory.path + "/absent", kPatience).has_value());
+      CHECK_FALSE(
+          smarm::UnixStream::connect(world.directory.path + "/absent", kPatience).has_value());
       CHECK_FALSE(smarm::UnixListener::bind("/no/such/directory/socket").has_value());
     });
   }

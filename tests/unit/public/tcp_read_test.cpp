@@ -3,8 +3,14 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/mman.h>
 
+#include <array>
+#include <cstdio>
+#include <span>
 #include <system_error>
+#include <vector>
 
 using namespace test;
 
@@ -54,6 +60,11 @@ struct Ends {
     return text;
   }
 };
+
+smarm::IoResult<std::size_t> read_some(smarm::TcpStream& stream, smarm::Wait timeout = {}) {
+  std::array<char, 8> buffer;
+  return stream.read(buffer, timeout);
+}
 
 }  // namespace
 
@@ -212,5 +223,95 @@ TEST_SUITE("public tcp read") {
       CHECK(ends.stream.write(std::span<const char>(), kPatience).value() == 0);
       CHECK(ends.stream.write_all(std::span<const char>(), kPatience).has_value());
     });
+  }
+
+  TEST_CASE(
+      "an urgent byte, which no read takes: a reader is killed, closed or late all the same") {
+    run_at_each_worker_count([] {
+      for (int i = 0; i < 30; ++i) {
+        Ends ends;
+        auto reader = smarm::spawn([&] { (void)read_some(ends.stream); });
+        if (i % 2) CHECK(yield_until_parked(reader.pid()));
+        ends.send("!", MSG_OOB);
+        if (i % 3) smarm::yield_now();
+        CHECK(smarm::kill(reader.pid()));
+        CHECK(reader.join().error().killed());
+        // The mark stands: this one begins beside it.
+        CHECK(read_some(ends.stream, i % 4 * 1ms).error().code == std::errc::timed_out);
+        auto closed = smarm::spawn(
+            [&] { CHECK(read_some(ends.stream).error().code == std::errc::bad_file_descriptor); });
+        CHECK(yield_until_parked(closed.pid()));
+        if (i % 3) smarm::yield_now();
+        ends.stream.close();
+        CHECK(closed.join());
+      }
+    });
+  }
+
+  TEST_CASE("two read one stream and one byte comes: the other one waits, and can be killed") {
+    run_at_each_worker_count([] {
+      for (int i = 0; i < 30; ++i) {
+        Ends ends;
+        std::atomic<int> got{0};
+        std::vector<smarm::JoinHandle> readers;
+        for (int r = 0; r < 2; ++r)
+          readers.push_back(smarm::spawn([&] {
+            std::array<char, 8> buffer;
+            while (ends.stream.read(buffer)) got.fetch_add(1);
+          }));
+        if (i % 2) {
+          for (auto& r : readers) CHECK(yield_until_parked(r.pid()));
+        }
+        ends.send("1");
+        if (i % 3) CHECK(yield_until([&] { return got == 1; }));
+        for (auto& r : readers) CHECK(smarm::kill(r.pid()));
+        for (auto& r : readers) CHECK(r.join().error().killed());
+      }
+    });
+  }
+
+  // The kernel tells of them as of an error.
+  TEST_CASE("a read beside notifications that nobody takes runs out of time, or is served") {
+    run_at_each_worker_count([] {
+      Ends ends;
+      const int on = 1;
+      REQUIRE(::setsockopt(ends.stream.fd(), SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on) == 0);
+      REQUIRE(::send(ends.stream.fd(), "hello", 5, MSG_ZEROCOPY) == 5);
+      std::array<char, 8> buffer;
+      REQUIRE(::recv(ends.peer, buffer.data(), buffer.size(), 0) == 5);
+      CHECK(yield_until([&] {
+        pollfd p{ends.stream.fd(), POLLIN, 0};
+        return ::poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+      }));
+      CHECK(ends.stream.read(buffer, 30ms).error().code == std::errc::timed_out);
+      CHECK(ends.read_while([&] { ends.send("served"); }) == "served");
+    });
+  }
+
+  TEST_CASE("buffers of 4 GiB and more are read into, and written from") {
+    if (kValgrind) {
+      std::puts(
+          "SKIP: buffers of 4 GiB and more are read into, and written from: memcheck has not "
+          "the memory");
+      return;
+    }
+    const std::size_t huge = std::size_t{1} << 32;
+    void* memory = ::mmap(nullptr, huge, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    run_at_each_worker_count([&] {
+      Ends ends;
+      const std::span<char> all(static_cast<char*>(memory), huge);
+      ends.send("x");
+      CHECK(ends.stream.read(all.first(2), kPatience).value() == 1);
+      auto other = smarm::spawn([&, reader = smarm::self_pid()] {
+        yield_until_parked(reader);
+        ends.send("four");
+      });
+      CHECK(ends.stream.read(all, kPatience).value() == 4);
+      CHECK(other.join());
+      CHECK(ends.stream.write(all, kPatience).value() > 0);
+    });
+    ::munmap(memory, huge);
   }
 }
