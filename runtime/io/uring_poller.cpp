@@ -122,7 +122,10 @@ void UringPoller::dispatch(Worker& w) {
       continue;
     }
     auto& actor = *reinterpret_cast<Actor*>(completion->user_data << 6);
-    actor.wait_since = static_cast<std::uint32_t>(completion->res);
+    // relaxed: the exchange behind it publishes it. Atomic: what orders it behind the actor's last
+    // look went through the kernel.
+    std::atomic_ref(actor.wait_since)
+        .store(static_cast<std::uint32_t>(completion->res), std::memory_order_relaxed);
     const std::uint64_t ticket =
         std::atomic_ref(actor.wait_value).exchange(0, std::memory_order_acq_rel);
     w.wake(Ticket::unpack(ticket));

@@ -111,6 +111,9 @@ inline constexpr std::atomic<bool> kNeverClosed{false};
 inline std::uint64_t operation_of(const Actor& a) {
   return reinterpret_cast<std::uint64_t>(&a) >> 6;
 }
+inline long result_of(Actor& a) {
+  return static_cast<std::int32_t>(std::atomic_ref(a.wait_since).load(std::memory_order_relaxed));
+}
 inline constexpr std::uint64_t kCancel = std::uint64_t{1} << 63;  // and a ticket
 
 // On the list of those who wait for a descriptor, unless it was closed.
@@ -168,7 +171,7 @@ long UringPoller::perform(WaitKind kind, Prepare prepare, bool repeats) {
     });
     wait_held(self, ticket, kind);
     current_worker()->fetch_next();
-    result = static_cast<std::int32_t>(self.wait_since);
+    result = result_of(self);
     if (result != -ECANCELED) break;
   }
   return result;
@@ -200,7 +203,7 @@ int UringPoller::await(FdEntry& entry, Direction d, std::uint64_t deadline,
   }
   if (value.load(std::memory_order_acquire) != 0) cut_short(self, ticket, kind);
   current_worker()->fetch_next();
-  result = static_cast<std::int32_t>(self.wait_since);
+  result = result_of(self);
   if (woken == Woken::killed) return kKilled;
   const bool was_cut = result == -ECANCELED || result == -EINTR;
   return woken == Woken::by_time && was_cut ? SMARM_E_TIMEOUT : 0;
