@@ -120,7 +120,8 @@ struct alignas(64) Actor {
   WaitTimer timer{};
   Actor* wait_prev = nullptr;
   Actor* wait_next = nullptr;
-  std::uint64_t wait_value = 0;  // meaning by the structure that is waited on
+  // Meaning by the structure that is waited on, and so is the order; others may look, relaxed.
+  std::atomic<std::uint64_t> wait_value{0};
   std::uint64_t wait_since = 0;  // of a lock; of an operation on the ring: its result
 
   FrozenStack* frozen = nullptr;       // in place of `stack` while that hibernates
@@ -136,8 +137,8 @@ static_assert(sizeof(Actor) == 256);
 #endif
 
 // Where the frames of an actor with a stack begin. Stack tops are coloured: 8 offsets of a cache
-// line, so that a thousand actors do not share one set of the cache. (More of them gain nothing, and
-// take from the one page that a connection with a buffer of 2 KiB would do with.)
+// line, so that a thousand actors do not share one set of the cache. (More of them gain nothing,
+// and take from the one page that a connection with a buffer of 2 KiB would do with.)
 inline char* stack_start(const Actor& a) { return a.stack.top() - a.index % 8 * std::size_t{64}; }
 
 }  // namespace smarm

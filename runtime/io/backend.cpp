@@ -33,8 +33,13 @@ int Naps::take(std::uint64_t deadline) {
 }
 
 int FalseAlarms::pause(int fd, Direction direction, std::uint64_t deadline) {
-  if (++sleeps_ <= kFew || look(fd, direction) != 0) return 0;
-  return naps_.take(deadline);
+  if (std::exchange(first_, false)) return 0;
+  if (look(fd, direction) != 0) {  // somebody else was faster
+    alarms_ = 0;
+    naps_ = Naps();
+    return 0;
+  }
+  return ++alarms_ <= kFew ? 0 : naps_.take(deadline);
 }
 
 int IoBackend::wait_raw(int fd, Direction direction, std::int64_t timeout_ns) {

@@ -55,12 +55,13 @@ class Naps {
 // error or an end that the attempt does not take.
 class FalseAlarms {
  public:
-  // Before each sleep. Naps when that seems to be so. As Naps::take.
+  // Behind an attempt that failed, before the sleep. Naps when that seems to be so. As Naps::take.
   int pause(int fd, Direction direction, std::uint64_t deadline_ns);
 
  private:
   static constexpr unsigned kFew = 3;
-  unsigned sleeps_ = 0;
+  bool first_ = true;
+  unsigned alarms_ = 0;  // in a row
   Naps naps_;
 };
 

@@ -46,9 +46,9 @@ class Wakings {
   bool take(WaitList& list, Actor& a, std::uint64_t why) {
     if (count_ == kMost) return false;
     list.remove(a);
-    tickets_[count_++] = Ticket::unpack(a.wait_value);
+    tickets_[count_++] = Ticket::unpack(a.wait_value.load(std::memory_order_relaxed));
     // release: who sees it is off the list, and knows what was done before.
-    std::atomic_ref(a.wait_value).store(why, std::memory_order_release);
+    a.wait_value.store(why, std::memory_order_release);
     return true;
   }
   void wake_them() {
@@ -110,11 +110,12 @@ void evict_others(FdEntry& entry, const Actor* keep) {
 // Takes the actor off its list, unless somebody has.
 enum class Left : std::uint8_t { happened, gone, withdrawn };
 Left take_off(FdEntry& entry, Direction d, Actor& self) {
-  if (std::atomic_ref(self.wait_value).load(std::memory_order_acquire) == kHappened) [[likely]]
+  if (self.wait_value.load(std::memory_order_acquire) == kHappened) [[likely]]
     return Left::happened;
   const std::lock_guard guard(entry.lock);
-  if (self.wait_value == kHappened) return Left::happened;
-  if (self.wait_value == kFileGone) return Left::gone;
+  const std::uint64_t why = self.wait_value.load(std::memory_order_relaxed);
+  if (why == kHappened) return Left::happened;
+  if (why == kFileGone) return Left::gone;
   entry.waiters[d].remove(self);
   return Left::withdrawn;
 }
@@ -238,7 +239,7 @@ int EpollPoller::enlist_raw(FdEntry& entry, int fd, Direction d, Actor& self, Ti
   if (entry.socket.load(std::memory_order_relaxed)) return EBUSY;  // belongs to a socket object
   {
     const std::lock_guard guard(entry.lock);
-    self.wait_value = ticket.pack();
+    self.wait_value.store(ticket.pack(), std::memory_order_relaxed);
     entry.waiters[d].append(self);
   }
   const int error = register_raw(entry, fd, &self);
@@ -318,7 +319,7 @@ int EpollPoller::wait_socket(FdEntry& entry, std::uint32_t generation, Direction
       const std::lock_guard guard(entry.lock);
       if (entry.generation != generation) return EBADF;
       if (entry.edges.load(std::memory_order_acquire) & edge(d)) return 0;
-      self.wait_value = ticket.pack();
+      self.wait_value.store(ticket.pack(), std::memory_order_relaxed);
       entry.waiters[d].append(self);
     }
     const Woken woken = wait(self, ticket, wait_kind(d), deadline);

@@ -127,13 +127,21 @@ IoResult<void> write_whole(const std::string& path, std::span<const char> conten
 }  // namespace
 
 SMARM_PUBLIC IoResult<std::string> read_file(std::string_view path, std::size_t limit) {
-  if (ring_serves_files()) return read_whole<Ring>(std::string(path), limit);
-  return block_on_io([&] { return read_whole<Blocking>(std::string(path), limit); });
+  if (!ring_serves_files())
+    return block_on_io([&] { return read_whole<Blocking>(std::string(path), limit); });
+  smarm_check();
+  auto text = read_whole<Ring>(std::string(path), limit);
+  smarm_check();
+  return text;
 }
 
 SMARM_PUBLIC IoResult<void> write_file(std::string_view path, std::span<const char> content) {
-  if (ring_serves_files()) return write_whole<Ring>(std::string(path), content);
-  return block_on_io([&] { return write_whole<Blocking>(std::string(path), content); });
+  if (!ring_serves_files())
+    return block_on_io([&] { return write_whole<Blocking>(std::string(path), content); });
+  smarm_check();
+  auto done = write_whole<Ring>(std::string(path), content);
+  smarm_check();
+  return done;
 }
 
 }  // namespace smarm

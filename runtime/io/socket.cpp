@@ -212,11 +212,15 @@ int connect_socket(smarm_socket& s, const void* address, std::uint32_t length,
   }
   // A fresh socket counts as hung up, and that edge may come in late: only the connection itself is
   // proof.
-  while (state == EINPROGRESS) {
-    if (int status = attempts.sleep(deadline)) return status;
+  bool last = false;  // the time has run out: it may stand since
+  while (state == EINPROGRESS && !last) {
+    const int status = attempts.sleep(deadline);
+    if (status != 0 && status != SMARM_E_TIMEOUT) return status;
+    last = status == SMARM_E_TIMEOUT;
     attempts.clear();
     state = connection_state(s.fd);
   }
+  if (state == EINPROGRESS) return SMARM_E_TIMEOUT;
   attempts.end(0);
   return state;
 }

@@ -64,9 +64,10 @@ long write_by_ring(int fd, const void* buffer, std::size_t size) {
   });
 }
 
-// Whatever it says, the number is free behind it.
+// What was cancelled has not begun; in any other case the number is free.
 long close_by_ring(int fd) {
-  return perform(true, [&](io_uring_sqe* entry) { io_uring_prep_close(entry, fd); }, false);
+  const long e = perform(true, [&](io_uring_sqe* entry) { io_uring_prep_close(entry, fd); }, false);
+  return e == -ECANCELED ? close_fd(fd) : e;
 }
 
 }  // namespace smarm

@@ -58,6 +58,9 @@ UringPoller::UringPoller(unsigned blocking_threads, unsigned workers, bool hiber
   make(kicks_, kKickEntries, 2 * kKickEntries, cooperative);
   try {
     make(ring_, kEntries, kCompletions, workers == 1 ? cooperative : 0);
+    // As many threads of the kernel's for what may take long as the pool would have.
+    unsigned most[2] = {blocking_threads, 0};
+    io_uring_register_iowq_max_workers(&ring_, most);
   } catch (...) {
     io_uring_queue_exit(&kicks_);
     throw;
@@ -126,32 +129,36 @@ void UringPoller::dispatch(Worker& w) {
     // look went through the kernel.
     std::atomic_ref(actor.wait_since)
         .store(static_cast<std::uint32_t>(completion->res), std::memory_order_relaxed);
-    const std::uint64_t ticket =
-        std::atomic_ref(actor.wait_value).exchange(0, std::memory_order_acq_rel);
+    const std::uint64_t ticket = actor.wait_value.exchange(0, std::memory_order_acq_rel);
     w.wake(Ticket::unpack(ticket));
   }
   io_uring_cq_advance(&ring_, taken);
 }
 
 // From another ring: what waits in this one for its workers must not be submitted by a stranger,
-// whose end would cancel it. One kick at a time, so there is always a place.
+// whose end would cancel it. Only failures come to that ring's completions.
 void UringPoller::kick() {
   if (kicked_.exchange(true, std::memory_order_acq_rel)) return;
   {
     const std::lock_guard guard(kick_lock_);
-    io_uring_sqe* entry = io_uring_get_sqe(&kicks_);
-    SMARM_ASSERT(entry);
-    io_uring_prep_msg_ring(entry, ring_.ring_fd, 0, kKick, 0);
-    io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
-    io_uring_sqe_set_data64(entry, kIgnored);
-    io_uring_smp_store_release(kicks_.sq.ktail, kicks_.sq.sqe_tail);
+    if (io_uring_sq_ready(&kicks_) == 0) {  // else one that failed is there still
+      io_uring_sqe* entry = io_uring_get_sqe(&kicks_);
+      io_uring_prep_msg_ring(entry, ring_.ring_fd, 0, kKick, 0);
+      io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
+      io_uring_sqe_set_data64(entry, kIgnored);
+      io_uring_smp_store_release(kicks_.sq.ktail, kicks_.sq.sqe_tail);
+    }
   }
   // Once more when it was disturbed or memory was short; a thread that may not enter a ring, by a
-  // filter of its own, cannot kick.
+  // filter of its own, cannot kick, and leaves it to the next one.
   long n = 0;
   do {
     n = raw_syscall(SYS_io_uring_enter, kicks_.ring_fd, kKickEntries, 0, 0, nullptr, 0);
   } while (n == -EINTR || n == -EAGAIN || n == -ENOMEM || n == -EBUSY);
+  const std::lock_guard guard(kick_lock_);
+  const unsigned failed = io_uring_cq_ready(&kicks_);
+  io_uring_cq_advance(&kicks_, failed);
+  if (n < 0 || failed) kicked_.store(false, std::memory_order_release);
 }
 
 // ---- waits ----
@@ -167,7 +174,7 @@ void UringPoller::cancel(Ticket ticket) {
 
 void UringPoller::cancel_again(std::uint64_t user_data) {
   Actor& a = Ticket::unpack(user_data).actor();
-  const std::uint64_t ticket = std::atomic_ref(a.wait_value).load(std::memory_order_acquire);
+  const std::uint64_t ticket = a.wait_value.load(std::memory_order_acquire);
   if ((ticket | kCancel) == user_data) cancel(Ticket::unpack(ticket));
 }
 
@@ -175,8 +182,7 @@ void UringPoller::cancel_again(std::uint64_t user_data) {
 void UringPoller::cut_short(Actor& self, Ticket ticket, WaitKind kind) {
   const Ticket held = begin_held_wait(self);
   std::uint64_t before = ticket.pack();
-  if (std::atomic_ref(self.wait_value)
-          .compare_exchange_strong(before, held.pack(), std::memory_order_acq_rel)) {
+  if (self.wait_value.compare_exchange_strong(before, held.pack(), std::memory_order_acq_rel)) {
     cancel(held);
     wait_held(self, held, kind);
   } else {
@@ -223,25 +229,30 @@ bool rename(FdEntry& entry, std::uint32_t file) {
 
 }  // namespace
 
-// Cancels the waits that are listed: who waits for the right file after all begins again. Not of
-// those who come meanwhile: they have seen what the number means now.
+// Cancels the waits that are listed: who waits for the right file after all begins again.
 void UringPoller::evict(FdEntry& entry) {
   const auto each = [&](auto f) {
     const std::lock_guard guard(entry.lock);
     for (WaitList& list : entry.waiters) {
       for (Actor* a = list.front(); a; a = a->wait_next) {
-        f(std::atomic_ref(a->wait_value).load(std::memory_order_relaxed));
+        f(a->wait_value.load(std::memory_order_relaxed));
       }
     }
   };
-  std::size_t count = 0;
-  each([&](std::uint64_t) { ++count; });
   std::vector<std::uint64_t> waits;
-  waits.reserve(count);
-  each([&](std::uint64_t ticket) {
-    if (ticket != 0 && waits.size() < count) waits.push_back(ticket);
-  });
-  for (std::uint64_t ticket : waits) cancel(Ticket::unpack(ticket));
+  std::size_t count = 0;
+  do {  // memory is made outside the lock
+    waits.clear();
+    waits.reserve(2 * count);
+    count = 0;
+    each([&](std::uint64_t ticket) {
+      if (waits.size() < waits.capacity()) waits.push_back(ticket);
+      ++count;
+    });
+  } while (waits.size() < count);
+  for (std::uint64_t ticket : waits) {
+    if (ticket != 0) cancel(Ticket::unpack(ticket));
+  }
 }
 
 int UringPoller::wait_until_ready(int fd, Direction d, std::uint64_t deadline) {

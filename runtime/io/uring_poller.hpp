@@ -7,7 +7,8 @@
 // never writes to a stack that has been left, and no completion is stale.
 // 2. While it is under way Actor::wait_value is the ticket of the wait. Who takes the completion
 // writes the result to wait_since and then swaps 0 in, which says that it is there, for the ticket
-// (acq_rel), and uses it. The actor swaps another ticket in when it begins to wait anew.
+// (acq_rel), and uses it. The actor swaps another ticket in when it begins to wait held. Each
+// ticket has a wait number of its own.
 // 3. The kernel does not find an operation that is about to be tried or armed: a cancel that found
 // none is repeated while the ticket that it was made for is still in wait_value.
 // 4. Who waits for a descriptor is listed in its entry (FdEntry::waiters), by whatever number the
@@ -31,6 +32,7 @@
 // for it, although an extra worker runs the others.
 #pragma once
 
+#include "runtime/base/assert.hpp"
 #include "runtime/base/spinlock.hpp"
 #include "runtime/base/syscall.hpp"
 #include "runtime/io/backend.hpp"
@@ -164,7 +166,7 @@ long UringPoller::perform(WaitKind kind, Prepare prepare, bool repeats) {
   long result = 0;
   for (int i = 0; i < (repeats ? kMost : 1); ++i) {
     const Ticket ticket = begin_held_wait(self);
-    std::atomic_ref(self.wait_value).store(ticket.pack(), std::memory_order_relaxed);
+    self.wait_value.store(ticket.pack(), std::memory_order_relaxed);
     push([&](io_uring_sqe* entry) {
       prepare(entry);
       io_uring_sqe_set_data64(entry, operation_of(self));
@@ -181,10 +183,9 @@ template <class Prepare>
 int UringPoller::await(FdEntry& entry, Direction d, std::uint64_t deadline,
                        const std::atomic<bool>& closed, long& result, Prepare prepare) {
   Actor& self = *current_actor();
-  const std::atomic_ref value(self.wait_value);
   const CountedWait counted(*current_worker());
-  Ticket ticket = begin_wait(self);
-  value.store(ticket.pack(), std::memory_order_relaxed);
+  const Ticket ticket = begin_own_wait(self);
+  self.wait_value.store(ticket.pack(), std::memory_order_relaxed);
   const Listed listed(entry, d, self, closed);
   if (!listed) return EBADF;
   push([&](io_uring_sqe* sqe) {
@@ -192,16 +193,12 @@ int UringPoller::await(FdEntry& entry, Direction d, std::uint64_t deadline,
     io_uring_sqe_set_data64(sqe, operation_of(self));
   });
   const WaitKind kind = wait_kind(d);
-  Woken woken = wait(self, ticket, kind, deadline);
-  // acquire: the result, and what the kernel has done.
-  while (woken == Woken::by_ticket && value.load(std::memory_order_acquire) != 0) {
-    // A late waker of an earlier wait.
-    std::uint64_t before = ticket.pack();
-    ticket = begin_wait(self);
-    if (!value.compare_exchange_strong(before, ticket.pack(), std::memory_order_acquire)) break;
-    woken = wait(self, ticket, kind, deadline);
+  const Woken woken = wait(self, ticket, kind, deadline);
+  // acquire: the result, and what the kernel has done. By its ticket nothing else ends this wait.
+  if (self.wait_value.load(std::memory_order_acquire) != 0) {
+    SMARM_ASSERT(woken != Woken::by_ticket);
+    cut_short(self, ticket, kind);
   }
-  if (value.load(std::memory_order_acquire) != 0) cut_short(self, ticket, kind);
   current_worker()->fetch_next();
   result = result_of(self);
   if (woken == Woken::killed) return kKilled;

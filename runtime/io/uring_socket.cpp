@@ -94,7 +94,7 @@ int send_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
   Failures failures;
   FalseAlarms alarms;
   std::uint64_t deadline = 0;
-  for (;;) {
+  for (bool last = false;;) {  // the time has run out: there may be room since
     if (int gone = is_there(s)) return gone;
     n = current_ring().perform(WaitKind::writable, [&](io_uring_sqe* entry) {
       io_uring_prep_send(entry, s.fd, call.buffer, most(call), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -102,9 +102,12 @@ int send_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
     if (n >= 0) return 0;
     if (int failed = failures.after(call, n)) return failed;
     if (n != -EAGAIN) continue;
+    if (last) return SMARM_E_TIMEOUT;
     if (deadline == 0) deadline = deadline_of(timeout_ns);
-    if (int status = alarms.pause(s.fd, kWritable, deadline)) return status;
-    if (int status = wait_by_ring(s, kWritable, deadline)) return status;
+    int status = alarms.pause(s.fd, kWritable, deadline);
+    if (status == 0) status = wait_by_ring(s, kWritable, deadline);
+    if (status != 0 && status != SMARM_E_TIMEOUT) return status;
+    last = status == SMARM_E_TIMEOUT;
   }
 }
 

@@ -292,6 +292,8 @@ bool RuntimeCore::nap(Worker& w, bool others_busy) {
     poller_->submit();
     sleep_on_futex(w, until);
   }
+  // Roused or called: not as quiet as it seemed, whatever it finds.
+  if (w.wake_word.load(std::memory_order_relaxed) != 0) w.quiet_naps = 0;
   return happened;
 }
 

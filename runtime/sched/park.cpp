@@ -30,13 +30,20 @@ Woken wait_until(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadli
   return fired ? Woken::by_time : Woken::by_ticket;
 }
 
-Ticket begin_held_wait(Actor& self) {
+namespace {
+
+Ticket begin_next_wait(Actor& self, std::uint64_t flags) {
   std::uint64_t word = self.word.load(std::memory_order_relaxed);
-  while (!self.word.compare_exchange_weak(word, (next_wait(word) & ~kWoken) | kHold,
+  while (!self.word.compare_exchange_weak(word, (next_wait(word) & ~kWoken) | flags,
                                           std::memory_order_acq_rel, std::memory_order_relaxed)) {
   }
   return {self, next_wait(word)};
 }
+
+}  // namespace
+
+Ticket begin_own_wait(Actor& self) { return begin_next_wait(self, 0); }
+Ticket begin_held_wait(Actor& self) { return begin_next_wait(self, kHold); }
 
 void wait_held(Actor& self, Ticket ticket, WaitKind kind) {
   while (ticket.valid_in(self.word.load(std::memory_order_acquire))) {

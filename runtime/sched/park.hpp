@@ -55,9 +55,10 @@ inline Woken wait(Actor& self, Ticket ticket, WaitKind kind, std::uint64_t deadl
   w->leave<Worker::After::publish_wait>();
   return kill_pending(self) ? Woken::killed : Woken::by_ticket;
 }
-// The same for a wait that cannot be withdrawn: a kill waits until it has ended. The ticket has a
-// number of its own, so that no ticket of an earlier wait, withdrawn before it slept, can end this
-// one.
+// The same with a number of its own: no ticket of an earlier wait, withdrawn before it slept, can
+// end this one.
+Ticket begin_own_wait(Actor& self);
+// The same for a wait that cannot be withdrawn: a kill waits until it has ended.
 Ticket begin_held_wait(Actor& self);
 void wait_held(Actor& self, Ticket ticket, WaitKind kind);
 

@@ -34,7 +34,7 @@ int MutexCore::lock(std::int64_t timeout_ns) {
 // True: the caller owns the lock. Else it is queued with this ticket.
 bool MutexCore::take_or_queue(Actor& self, Ticket ticket, bool& queued, std::uint64_t now) {
   std::lock_guard guard(spin_);
-  if (queued && self.wait_value == kHandedOver) return true;
+  if (queued && self.wait_value.load(std::memory_order_relaxed) == kHandedOver) return true;
   std::uint32_t state = state_.load(std::memory_order_relaxed);
   for (;;) {  // races with try_lock and with unlocks that have nobody to wake
     // A waiter that is back has used its wake-up up.
@@ -53,7 +53,7 @@ bool MutexCore::take_or_queue(Actor& self, Ticket ticket, bool& queued, std::uin
     if (queued) waiters_.remove(self);
     return true;
   }
-  self.wait_value = ticket.pack();
+  self.wait_value.store(ticket.pack(), std::memory_order_relaxed);
   if (!queued) {
     self.wait_since = now;
     waiters_.append(self);
@@ -68,7 +68,7 @@ int MutexCore::give_up(Actor& self, int status) {
   Ticket next;
   {
     std::lock_guard guard(spin_);
-    handed_over = self.wait_value == kHandedOver;
+    handed_over = self.wait_value.load(std::memory_order_relaxed) == kHandedOver;
     if (!handed_over) {
       waiters_.remove(self);
       Actor* front = waiters_.front();
@@ -78,7 +78,7 @@ int MutexCore::give_up(Actor& self, int status) {
           state_.fetch_and(front ? ~kAwake : ~(kAwake | kWaiters), std::memory_order_relaxed);
       if (front && !(before & kLocked)) {
         state_.fetch_or(kAwake, std::memory_order_relaxed);
-        next = Ticket::unpack(front->wait_value);
+        next = Ticket::unpack(front->wait_value.load(std::memory_order_relaxed));
       }
     }
   }
@@ -122,10 +122,10 @@ void MutexCore::unlock() {
       state_.fetch_and(~(kLocked | kWaiters | kAwake), std::memory_order_release);
       return;
     }
-    ticket = Ticket::unpack(first->wait_value);
+    ticket = Ticket::unpack(first->wait_value.load(std::memory_order_relaxed));
     if (SystemClock::instance().now_ns() - first->wait_since >= kPatience) {
       waiters_.remove(*first);
-      first->wait_value = kHandedOver;
+      first->wait_value.store(kHandedOver, std::memory_order_relaxed);
       state_.fetch_and(waiters_.front() ? ~kAwake : ~(kWaiters | kAwake),
                        std::memory_order_relaxed);
     } else {

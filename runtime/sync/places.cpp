@@ -21,8 +21,8 @@ void give_place(Places& places) {
       return;
     }
     places.senders.remove(*first);
-    ticket = Ticket::unpack(first->wait_value);
-    first->wait_value = kPlaceGranted;
+    ticket = Ticket::unpack(first->wait_value.load(std::memory_order_relaxed));
+    first->wait_value.store(kPlaceGranted, std::memory_order_relaxed);
   }
   wake(ticket);
 }
@@ -34,7 +34,8 @@ int take_place(smarm_channel& c) {
     Ticket ticket;
     {
       std::lock_guard guard(places.lock);
-      if (queued && self->wait_value == kPlaceGranted) return SMARM_OK;
+      if (queued && self->wait_value.load(std::memory_order_relaxed) == kPlaceGranted)
+        return SMARM_OK;
       if (c.obstacles.load(std::memory_order_acquire) & smarm_channel::kGone) {
         if (queued) places.senders.remove(*self);
         return SMARM_E_CLOSED;
@@ -46,7 +47,7 @@ int take_place(smarm_channel& c) {
       if (!self) return SMARM_E_FULL;
       if (self->dying) return SMARM_E_CLOSED;
       ticket = begin_wait(*self);
-      self->wait_value = ticket.pack();
+      self->wait_value.store(ticket.pack(), std::memory_order_relaxed);
       if (!queued) places.senders.append(*self);
       queued = true;
     }
@@ -54,7 +55,7 @@ int take_place(smarm_channel& c) {
       bool granted;
       {
         std::lock_guard guard(places.lock);
-        granted = self->wait_value == kPlaceGranted;
+        granted = self->wait_value.load(std::memory_order_relaxed) == kPlaceGranted;
         if (!granted) places.senders.remove(*self);
       }
       if (granted) give_place(places);
@@ -73,8 +74,8 @@ void refuse_waiting_senders(Places& places) {
       // Granted, not refused: it will find the receiver gone when it pushes. Its place is worth
       // nothing any more.
       places.senders.remove(*first);
-      ticket = Ticket::unpack(first->wait_value);
-      first->wait_value = kPlaceGranted;
+      ticket = Ticket::unpack(first->wait_value.load(std::memory_order_relaxed));
+      first->wait_value.store(kPlaceGranted, std::memory_order_relaxed);
     }
     wake(ticket);
   }
