@@ -77,7 +77,7 @@ TEST_SUITE("control") {
     CHECK(human.out.find(before) != std::string::npos);
     CHECK(human.out.find(after) != std::string::npos);
     CHECK(d.ctl({"--json", "restart", "steady"}).json().at("ok") == true);
-    CHECK(d.logged("plugin.restarted", {{"plugin", "steady"}}).size() == 2);
+    d.wait_log("plugin.restarted", {{"plugin", "steady"}}, 2);
     CHECK(d.plugin("steady").at("restarts_in_window") == 0);
     CHECK(d.stop() == 0);
   }
