@@ -1,5 +1,6 @@
 // The command line, the configuration and the start.
 #include "tests/integration/echo_client.hpp"
+#include "tests/runner/ring_available.hpp"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -126,6 +128,11 @@ TEST_SUITE("start") {
   }
 
   TEST_CASE("io_uring asked for: it is what serves, and status shows it") {
+    if (const std::string why = test::no_ring(); !why.empty()) {
+      std::printf("SKIP: io_uring asked for: it is what serves, and status shows it: %s\n",
+                  why.c_str());
+      return;
+    }
     DaemonProcess d;
     const std::uint16_t port = install_echo(d);
     d.config["runtime"]["io_backend"] = "io_uring";

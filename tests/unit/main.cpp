@@ -1,21 +1,26 @@
 // The runner of every doctest program of the tree.
 //
-// Four things differ from doctest's own main:
+// Five things differ from doctest's own main:
 // 1. An option that doctest does not know, or a filter that matches no case, fails the run (doctest
 // would call both a success).
 // 2. The name of a case is printed before it runs, so that the log of a run that was killed says
 // where it was.
 // 3. A case that is skipped by its own decorator, with a description that says why, is named: the
 // count of a run has it. Not when cases were asked for by name. When every case is, so is the run.
-// 4. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
+// 4. A run that asks for io_uring where there is none is skipped.
+// 5. doctest's signal handlers are left out: signals and alternate stacks belong to the runtime
 // under test.
 #define DOCTEST_CONFIG_IMPLEMENT
 #define DOCTEST_CONFIG_NO_POSIX_SIGNALS
 #include <doctest/doctest.h>
 
+#include "tests/runner/ring_available.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <string>
 #include <string_view>
 
 #if SMARM_VALGRIND
@@ -110,6 +115,14 @@ int main(int argc, char** argv) {
                  "lists all\n",
                  argv[0], argv[i]);
     return kExitUsage;
+  }
+  // The same cases on the other backend (tests/unit/public/support.hpp).
+  const char* backend = std::getenv("SMARM_TEST_IO_BACKEND");
+  if (backend && std::string_view(backend) == "io_uring") {
+    if (const std::string why = test::no_ring(); !why.empty()) {
+      std::printf("SKIP: every case with io_uring: %s\n", why.c_str());
+      return kExitSkipped;
+    }
   }
 #if SMARM_VALGRIND
   // Where cases fault on purpose: the fault is tested, not that memcheck sees it.
