@@ -43,14 +43,16 @@ class FdPair {
   int writer() const { return fd_[1]; }
   void close_reader() { close(fd_[0]); }
   void close_writer() { close(fd_[1]); }
-  // Puts the ends under the numbers of another pair, which must be closed.
-  void take_numbers(int reader, int writer) {
-    REQUIRE(::dup3(fd_[0], reader, O_CLOEXEC) == reader);
-    REQUIRE(::dup3(fd_[1], writer, O_CLOEXEC) == writer);
-    close_reader();
-    close_writer();
-    fd_[0] = reader;
-    fd_[1] = writer;
+  void forget_reader() { fd_[0] = -1; }  // the number is somebody else's by now
+  // Closes the ends of another pair and takes their numbers, in one step each: another thread may
+  // open a file at any moment.
+  void take_numbers_of(FdPair& old) {
+    for (int end : {0, 1}) {
+      const int number = std::exchange(old.fd_[end], -1);
+      REQUIRE(::dup3(fd_[end], number, O_CLOEXEC) == number);
+      close(fd_[end]);
+      fd_[end] = number;
+    }
   }
 
  private:

@@ -161,9 +161,7 @@ TEST_SUITE("public io") {
       });
       CHECK(yield_until_parked(old_waiter.pid()));
       FdPair new_pair(kind);
-      old_pair.close_reader();
-      old_pair.close_writer();
-      new_pair.take_numbers(reader_number, writer_number);
+      new_pair.take_numbers_of(old_pair);
       auto new_waiter = smarm::spawn(
           [reader_number] { CHECK(smarm::wait_readable(reader_number, kPatience).has_value()); });
       CHECK(yield_until_parked(new_waiter.pid()));
@@ -299,8 +297,8 @@ TEST_SUITE("public io") {
       CHECK(yield_until_parked(reader.pid()));
       CHECK(yield_until_parked(hasty.pid()));
       FdPair ends(FdPair::socket);
-      pipe.close_reader();
-      REQUIRE(::dup3(ends.reader(), number, O_CLOEXEC) == number);
+      REQUIRE(::dup3(ends.reader(), number, O_CLOEXEC) == number);  // closes the pipe's end
+      pipe.forget_reader();
       ends.close_reader();
       auto stream = smarm::UnixStream::adopt(number);
       REQUIRE(stream.has_value());
