@@ -124,24 +124,26 @@ IoResult<void> write_whole(const std::string& path, std::span<const char> conten
   return {};
 }
 
+// f(calls) through the ring, with a safe-point at both ends as block_on_io has; else on the pool.
+template <class F>
+auto off_the_worker(F f) {
+  if (!ring_serves_files()) return block_on_io([&] { return f(Blocking{}); });
+  smarm_check();
+  auto result = f(Ring{});
+  smarm_check();
+  return result;
+}
+
 }  // namespace
 
 SMARM_PUBLIC IoResult<std::string> read_file(std::string_view path, std::size_t limit) {
-  if (!ring_serves_files())
-    return block_on_io([&] { return read_whole<Blocking>(std::string(path), limit); });
-  smarm_check();
-  auto text = read_whole<Ring>(std::string(path), limit);
-  smarm_check();
-  return text;
+  return off_the_worker(
+      [&]<class Calls>(Calls) { return read_whole<Calls>(std::string(path), limit); });
 }
 
 SMARM_PUBLIC IoResult<void> write_file(std::string_view path, std::span<const char> content) {
-  if (!ring_serves_files())
-    return block_on_io([&] { return write_whole<Blocking>(std::string(path), content); });
-  smarm_check();
-  auto done = write_whole<Ring>(std::string(path), content);
-  smarm_check();
-  return done;
+  return off_the_worker(
+      [&]<class Calls>(Calls) { return write_whole<Calls>(std::string(path), content); });
 }
 
 }  // namespace smarm

@@ -112,6 +112,23 @@ template <class Attempt>
   return call_slowly(call, attempts, n, timeout_ns);
 }
 
+// The same where the ring may carry it out instead.
+template <class Attempt>
+[[gnu::always_inline]] inline int transfer(const SocketCall& call, Attempt attempt,
+                                           int (*by_ring)(const SocketCall&, std::int64_t, long&),
+                                           std::int64_t timeout_ns, std::size_t& done) {
+  long n = 0;
+  int status = 0;
+  if (call.socket.ring && !is_foreign(call.socket) && transfers_by_ring(call, timeout_ns))
+      [[unlikely]] {
+    status = by_ring(call, timeout_ns, n);
+  } else {
+    status = call_socket(call, attempt, n, timeout_ns);
+  }
+  if (status == 0) done = static_cast<std::size_t>(n);
+  return status;
+}
+
 [[gnu::always_inline]] inline int read_socket(smarm_socket& s, void* buffer, std::size_t size,
                                               std::int64_t timeout_ns, std::size_t& done) {
   constexpr auto attempt = [](const SocketCall& c) {
@@ -119,20 +136,12 @@ template <class Attempt>
       return raw_syscall(SYS_read, c.socket.fd, c.buffer, c.size);
     return raw_syscall(SYS_recvfrom, c.socket.fd, c.buffer, c.size, 0, nullptr, nullptr);
   };
-  long n = 0;
   if (size == 0) [[unlikely]] {  // recv would wait all the same
     done = 0;
     return s.closed.load(std::memory_order_acquire) ? EBADF : 0;
   }
-  const SocketCall call{s, kReadable, buffer, size, attempt};
-  int status = 0;
-  if (s.ring && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
-    status = receive_by_ring(call, timeout_ns, n);
-  } else {
-    status = call_socket(call, attempt, n, timeout_ns);
-  }
-  if (status == 0) done = static_cast<std::size_t>(n);
-  return status;
+  return transfer({s, kReadable, buffer, size, attempt}, attempt, receive_by_ring, timeout_ns,
+                  done);
 }
 
 [[gnu::always_inline]] inline int write_socket(smarm_socket& s, const void* buffer,
@@ -143,16 +152,7 @@ template <class Attempt>
       return raw_syscall(SYS_write, c.socket.fd, c.buffer, c.size);
     return raw_syscall(SYS_sendto, c.socket.fd, c.buffer, c.size, MSG_NOSIGNAL, nullptr, 0);
   };
-  long n = 0;
-  const SocketCall call{s, kWritable, buffer, size, attempt};
-  int status = 0;
-  if (s.ring && !is_foreign(s) && transfers_by_ring(call, timeout_ns)) [[unlikely]] {
-    status = send_by_ring(call, timeout_ns, n);
-  } else {
-    status = call_socket(call, attempt, n, timeout_ns);
-  }
-  if (status == 0) done = static_cast<std::size_t>(n);
-  return status;
+  return transfer({s, kWritable, buffer, size, attempt}, attempt, send_by_ring, timeout_ns, done);
 }
 
 }  // namespace smarm

@@ -5,18 +5,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <algorithm>
-
 namespace smarm {
 
 namespace {
 
 constexpr std::uint64_t kPosition = ~std::uint64_t{0};  // as offset: where the file's position is
 constexpr std::size_t kQuick = 64 * 1024;  // what the worker may copy itself, when it is in memory
-
-unsigned count(std::size_t size) {
-  return static_cast<unsigned>(std::min<std::size_t>(size, std::size_t{1} << 30));
-}
 
 template <class Prepare>
 long perform(bool elsewhere, Prepare prepare, bool repeats = true) {
@@ -54,13 +48,13 @@ long size_by_ring(int fd) {
 
 long read_by_ring(int fd, void* buffer, std::size_t size) {
   return perform(size > kQuick, [&](io_uring_sqe* entry) {
-    io_uring_prep_read(entry, fd, buffer, count(size), kPosition);
+    io_uring_prep_read(entry, fd, buffer, in_one_operation(size), kPosition);
   });
 }
 
 long write_by_ring(int fd, const void* buffer, std::size_t size) {
   return perform(size > kQuick, [&](io_uring_sqe* entry) {
-    io_uring_prep_write(entry, fd, buffer, count(size), kPosition);
+    io_uring_prep_write(entry, fd, buffer, in_one_operation(size), kPosition);
   });
 }
 

@@ -39,8 +39,10 @@
 
 #include <liburing.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 
 namespace smarm {
@@ -108,6 +110,11 @@ class UringPoller final : public IoBackend {
 inline UringPoller& current_ring() { return static_cast<UringPoller&>(current_backend()); }
 
 inline constexpr std::atomic<bool> kNeverClosed{false};
+
+// Of so many bytes: the kernel counts what one operation transfers in 32 bits.
+inline unsigned in_one_operation(std::size_t size) {
+  return static_cast<unsigned>(std::min<std::size_t>(size, std::size_t{1} << 30));
+}
 
 // user_data. 0 is ignored, 1 a kick.
 inline std::uint64_t operation_of(const Actor& a) {

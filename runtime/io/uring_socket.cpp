@@ -3,7 +3,6 @@
 #include "runtime/io/socket_call.hpp"
 #include "runtime/io/uring_poller.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -28,14 +27,9 @@ class Failures {
   bool thawed_ = false;
 };
 
-// The kernel counts what one operation transfers in 32 bits.
-unsigned most(const SocketCall& call) {
-  return static_cast<unsigned>(std::min<std::size_t>(call.size, std::size_t{1} << 30));
-}
-
 // What is read now says whether there is more.
 void note_what_is_left(const SocketCall& call, long n) {
-  const bool all = n > 0 && static_cast<std::size_t>(n) < most(call);
+  const bool all = n > 0 && static_cast<std::size_t>(n) < in_one_operation(call.size);
   call.socket.drained.store(all, std::memory_order_relaxed);
 }
 
@@ -75,7 +69,8 @@ int receive_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
       if (deadline == 0) deadline = deadline_of(timeout_ns);
       const int status = current_ring().await(
           *s.entry, kReadable, deadline, s.closed, n, [&](io_uring_sqe* entry) {
-            io_uring_prep_recv(entry, s.fd, const_cast<void*>(call.buffer), most(call), 0);
+            io_uring_prep_recv(entry, s.fd, const_cast<void*>(call.buffer),
+                               in_one_operation(call.size), 0);
             entry->ioprio = IORING_RECVSEND_POLL_FIRST;
           });
       if (status != 0) return status;
@@ -97,7 +92,8 @@ int send_by_ring(const SocketCall& call, std::int64_t timeout_ns, long& n) {
   for (bool last = false;;) {  // the time has run out: there may be room since
     if (int gone = is_there(s)) return gone;
     n = current_ring().perform(WaitKind::writable, [&](io_uring_sqe* entry) {
-      io_uring_prep_send(entry, s.fd, call.buffer, most(call), MSG_DONTWAIT | MSG_NOSIGNAL);
+      io_uring_prep_send(entry, s.fd, call.buffer, in_one_operation(call.size),
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
     });
     if (n >= 0) return 0;
     if (int failed = failures.after(call, n)) return failed;

@@ -98,18 +98,22 @@ class Hostile {
   const std::string bulk_ = std::string(300'000, 'b');
 };
 
+// The rest of the case runs once for each.
+std::uint16_t start_echo_on_each_backend(DaemonProcess& d, int idle_s) {
+  SUBCASE("epoll") { d.config["runtime"]["io_backend"] = "epoll"; }
+  SUBCASE("io_uring") { d.config["runtime"]["io_backend"] = "io_uring"; }
+  const std::uint16_t port = install_echo(d);
+  d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = idle_s;
+  d.start_ready();
+  return port;
+}
+
 }  // namespace
 
 TEST_SUITE("hostile") {
   TEST_CASE("hostile clients cost the others nothing, and leave nothing behind") {
-    std::string backend;
-    SUBCASE("epoll") { backend = "epoll"; }
-    SUBCASE("io_uring") { backend = "io_uring"; }
     DaemonProcess d;
-    d.config["runtime"]["io_backend"] = backend;
-    const std::uint16_t port = install_echo(d);
-    d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = 10;
-    d.start_ready();
+    const std::uint16_t port = start_echo_on_each_backend(d, 10);
     const auto actors = [&d] { return d.plugin("echo")["actors"].get<std::int64_t>(); };
     {
       EchoClient first(d, port);
@@ -166,14 +170,8 @@ TEST_SUITE("hostile") {
   }
 
   TEST_CASE("a daemon that stops under attack stops in its time") {
-    std::string backend;
-    SUBCASE("epoll") { backend = "epoll"; }
-    SUBCASE("io_uring") { backend = "io_uring"; }
     DaemonProcess d;
-    d.config["runtime"]["io_backend"] = backend;
-    const std::uint16_t port = install_echo(d);
-    d.config["plugins"]["overrides"]["echo"]["config"]["idle_s"] = 1;
-    d.start_ready();
+    const std::uint16_t port = start_echo_on_each_backend(d, 1);
     CHECK(EchoClient(d, port).answers());
     std::atomic<std::size_t> steps{0};
     std::vector<std::jthread> threads;
