@@ -139,29 +139,36 @@ void UringPoller::dispatch(Worker& w) {
 }
 
 // From another ring: what waits in this one for its workers must not be submitted by a stranger,
-// whose end would cancel it. Only failures come to that ring's completions.
+// whose end would cancel it. Only failures come to that ring's completions. Every kick has an entry
+// of its own: the kernel frees the places of a call's entries when it has carried all of them out,
+// and by then the worker may have been woken, have cleared the mark and sleep again.
 void UringPoller::kick() {
   if (kicked_.exchange(true, std::memory_order_acq_rel)) return;
-  {
-    const std::lock_guard guard(kick_lock_);
-    if (io_uring_sq_ready(&kicks_) == 0) {  // else one that failed is there still
-      io_uring_sqe* entry = io_uring_get_sqe(&kicks_);
-      io_uring_prep_msg_ring(entry, ring_.ring_fd, 0, kKick, 0);
-      io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
-      io_uring_sqe_set_data64(entry, kIgnored);
-      io_uring_smp_store_release(kicks_.sq.ktail, kicks_.sq.sqe_tail);
-    }
-  }
-  // Once more when it was disturbed or memory was short; a thread that may not enter a ring, by a
-  // filter of its own, cannot kick, and leaves it to the next one.
+  // Once more when it was disturbed or memory was short, or the queue full, which the call empties;
+  // a thread that may not enter a ring, by a filter of its own, cannot kick, and leaves it to the
+  // next one.
+  bool pushed = false;
   long n = 0;
   do {
+    if (!pushed) pushed = push_kick();
     n = raw_syscall(SYS_io_uring_enter, kicks_.ring_fd, kKickEntries, 0, 0, nullptr, 0);
-  } while (n == -EINTR || n == -EAGAIN || n == -ENOMEM || n == -EBUSY);
+  } while (n < 0 ? n == -EINTR || n == -EAGAIN || n == -ENOMEM || n == -EBUSY : !pushed);
   const std::lock_guard guard(kick_lock_);
   const unsigned failed = io_uring_cq_ready(&kicks_);
   io_uring_cq_advance(&kicks_, failed);
   if (n < 0 || failed) kicked_.store(false, std::memory_order_release);
+}
+
+// False: the queue is full.
+bool UringPoller::push_kick() {
+  const std::lock_guard guard(kick_lock_);
+  io_uring_sqe* entry = io_uring_get_sqe(&kicks_);
+  if (!entry) return false;
+  io_uring_prep_msg_ring(entry, ring_.ring_fd, 0, kKick, 0);
+  io_uring_sqe_set_flags(entry, IOSQE_CQE_SKIP_SUCCESS);
+  io_uring_sqe_set_data64(entry, kIgnored);
+  io_uring_smp_store_release(kicks_.sq.ktail, kicks_.sq.sqe_tail);
+  return true;
 }
 
 // ---- waits ----

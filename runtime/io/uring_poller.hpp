@@ -89,6 +89,7 @@ class UringPoller final : public IoBackend {
   // Fills an entry in under the lock.
   template <class Prepare>
   void push(Prepare prepare);
+  bool push_kick();
   void cancel(Ticket ticket);
   void cancel_again(std::uint64_t user_data);
   void cut_short(Actor& self, Ticket ticket, WaitKind kind);

@@ -247,6 +247,35 @@ TEST_SUITE("stress wait") {
     });
   }
 
+  TEST_CASE("kick storm: threads in turn wake an actor whose workers sleep") {
+    storm([](Random&) {
+      constexpr int kThreads = 4;
+      const int rounds = scaled(kSlow ? 2000 : 20000);
+      std::atomic<int> asked = 0, answered = 0;
+      auto sleeper = smarm::spawn([&] {
+        for (int round = 1; round <= rounds; ++round) {
+          while (asked < round) smarm::park_current();
+          answered = round;
+          answered.notify_all();
+        }
+      });
+      // The next one may wake it while the call of the one before has not returned.
+      smarm::block_on_io([&, pid = sleeper.pid()] {
+        std::vector<std::thread> threads;
+        for (int t = 0; t < kThreads; ++t)
+          threads.emplace_back([&, t] {
+            for (int round = t + 1; round <= rounds; round += kThreads) {
+              for (int last = answered; last != round - 1; last = answered) answered.wait(last);
+              asked = round;
+              smarm::unpark(pid);
+            }
+          });
+        for (auto& thread : threads) thread.join();
+      });
+      CHECK(sleeper.join());
+    });
+  }
+
   TEST_CASE("blocking storm: jobs return to the right actor") {
     storm([](Random&) {
       std::vector<smarm::JoinHandle> actors;
