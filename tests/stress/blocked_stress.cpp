@@ -1,5 +1,6 @@
 // Actors that block their threads at random beside actors that do everything else: extra workers
 // come and go all the time, a lone worker is shared and alone again.
+#include "tests/runner/cases.hpp"
 #include "tests/stress/stress.hpp"
 
 #include <poll.h>
@@ -14,7 +15,7 @@ void block_thread(Random& random) { ::poll(nullptr, 0, random.below(30)); }
 }  // namespace
 
 TEST_SUITE("stress blocked") {
-  TEST_CASE("blocking storm on the threads: messages, timers and spawns lose nothing") {
+  BLOCKED_CASE("blocking storm on the threads: messages, timers and spawns lose nothing") {
     storm([](Random& random) {
       const int messages = scaled(3000, 200);
       auto [tx, rx] = smarm::channel<int>();
