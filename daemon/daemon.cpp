@@ -11,6 +11,7 @@
 #include "daemon/plugin/elf_info.hpp"
 #include "daemon/plugin/image_store.hpp"
 #include "daemon/plugin/plugin_files.hpp"
+#include "daemon/supervision/async_preempt.hpp"
 #include "daemon/supervision/daemon_backend.hpp"
 #include "daemon/supervision/listeners.hpp"
 #include "daemon/supervision/mailbox_reports.hpp"
@@ -95,7 +96,6 @@ smarm::Config runtime_config(const RuntimeConfig& c) {
       .io_backend(c.io_backend)
       .blocking_threads(c.blocking_threads)
       .on_fault(c.on_fault, smarm::FaultScope::plugins)
-      .async_preempt(std::chrono::milliseconds(c.async_preempt_ms))
       .hibernate_after(std::chrono::milliseconds(c.hibernate_after_ms));
 }
 
@@ -182,31 +182,29 @@ std::expected<void, std::string> Daemon::start() {
   return {};
 }
 
-// The backend that it got: another one than epoll may be missing in this version or on this
-// machine, and so may what preemption by signal takes.
+// The backend that it got: another one than epoll may be missing on this machine.
 std::expected<smarm::IoBackend, std::string> Daemon::make_runtime() {
   RuntimeConfig wanted = config_.runtime;
+  std::string missing;
   for (;;) {
     try {
       runtime_.emplace(runtime_config(wanted)
                            .on_blocked(&Daemon::hear_blocked, this)
                            .on_panic(&Daemon::hear_panic, this));
-      return wanted.io_backend;
+      break;
     } catch (const std::exception& e) {
-      if (wanted.io_backend == smarm::IoBackend::epoll) {
-        if (std::exchange(wanted.async_preempt_ms, 0) == 0) return std::unexpected(e.what());
-        logger_.log(
-            Level::warn, events::kAsyncPreemptOff,
-            std::string("/runtime/async_preempt_ms: ") + e.what() + "; smarmd goes on without it",
-            {{"reason", e.what()}});
-        continue;
-      }
-      logger_.log(Level::warn, events::kIoFallback,
-                  std::string("/runtime/io_backend: ") + e.what() + "; smarmd goes on with epoll",
-                  {{"wanted", name_of(wanted.io_backend)}, {"reason", e.what()}});
+      if (wanted.io_backend == smarm::IoBackend::epoll) return std::unexpected(e.what());
+      missing = e.what();
       wanted.io_backend = smarm::IoBackend::epoll;
     }
   }
+  if (!missing.empty()) {
+    logger_.log(Level::warn, events::kIoFallback,
+                "/runtime/io_backend: " + missing + "; smarmd goes on with epoll",
+                {{"wanted", name_of(config_.runtime.io_backend)}, {"reason", missing}});
+  }
+  set_async_preempt(runtime_->raw(), wanted, logger_);
+  return wanted.io_backend;
 }
 
 // On the runtime's monitor.

@@ -1,5 +1,5 @@
-# ./dev bench --peers: the same benchmarks in Go, tokio and Boost.Fiber. Sourced by dev.
-# shellcheck shell=bash disable=SC2154  # root, build: set by dev
+# ./dev bench --peers, --wire: the same benchmarks in Go, tokio, Boost.Fiber and Photon. Sourced by dev.
+# shellcheck shell=bash disable=SC2154  # root, build: set by dev; PHOTON by who calls it
 
 # Each builds one peer into the directory $1.
 peer_go() {
@@ -24,6 +24,13 @@ peer_boost() {
   need "the peer Boost.Fiber" g++ libboost-fiber-dev
   g++ -std=c++20 -O2 -I"$root" "$root"/tests/bench/peers/boost/*.cpp "$root/tests/bench/primes.cpp" -o "$1/boost" \
     -lboost_fiber -lboost_context -pthread
+}
+
+# Not packaged: PHOTON is a directory with its source, built in its subdirectory build.
+peer_photon() {
+  need "the peer Photon" g++ libaio-dev libssl-dev zlib1g-dev liburing-dev
+  g++ -std=c++17 -O2 -DNDEBUG -I"$PHOTON/include" "$root"/tests/bench/peers/photon/main.cpp -o "$1/photon" "$PHOTON/build/output/libphoton.a" \
+    -laio -lssl -lcrypto -lz -luring -ldl -lrt -pthread
 }
 
 # build_peers NAME...: into the array `peers`, what the benchmark program is told of each.

@@ -1,5 +1,6 @@
 // The supervisor actor's side towards the world: images, actors, the runtime's settings.
 #include "daemon/log/events.hpp"
+#include "daemon/supervision/async_preempt.hpp"
 #include "daemon/supervision/leftovers.hpp"
 #include "daemon/supervision/reload.hpp"
 #include "daemon/supervision/supervisor_actor.hpp"
@@ -206,12 +207,8 @@ void SupervisorActor::tune_runtime(const RuntimeConfig& before) {
   if (timeslice_cycles(now) != timeslice_cycles(before) ||
       now.alloc_interval != before.alloc_interval)
     smarm_runtime_tune(nullptr, now.alloc_interval, timeslice_cycles(now));
-  if (now.async_preempt_ms == before.async_preempt_ms) return;
-  const std::uint64_t quantum_ns = std::uint64_t{now.async_preempt_ms} * 1'000'000;
-  if (smarm_runtime_tune_async_preempt(nullptr, quantum_ns) == SMARM_OK) return;
-  const std::string reason = smarm_last_error();
-  log(Level::warn, events::kAsyncPreemptOff, "/runtime/async_preempt_ms: " + reason,
-      {{"reason", reason}});
+  if (now.async_preempt_ms != before.async_preempt_ms)
+    set_async_preempt(nullptr, now, parts_.logger);
 }
 
 void SupervisorActor::apply_config(const Config& next) {

@@ -164,6 +164,10 @@ std::vector<Case> cases(const Options& o) {
       continue;
     }
     echo.push_back(peer(name, program, "serve_echo"));
+    if (name == "photon") {
+      echo.push_back(peer("photon edges", program, "serve_echo_edges"));
+      echo.push_back(peer("photon io_uring", program, "serve_echo_io_uring"));
+    }
     if (name == "go") http.push_back(peer(name, program, "serve_http"));
   }
   const std::string request(64, 'x');
