@@ -113,10 +113,10 @@ void free_socket(smarm_socket& s) {
   free_block(&s, sizeof s);
 }
 
-int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns) {
+int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns,
+                std::uint64_t deadline) {
   smarm_socket& s = call.socket;
-  std::uint64_t deadline = 0;
-  bool has_deadline = false, thawed = false;
+  bool thawed = false;
   FalseAlarms alarms;  // the ring's: an edge comes once
   bool last = false;   // the time has run out: an edge may have come that nobody has seen yet
   any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
@@ -139,7 +139,7 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
       return n >= 0 ? 0 : static_cast<int>(-n);
     }
     if (last) return SMARM_E_TIMEOUT;
-    if (!std::exchange(has_deadline, true)) deadline = deadline_of(timeout_ns);
+    if (deadline == 0) deadline = deadline_of(timeout_ns);
     int status = s.ring ? alarms.pause(s.fd, call.direction, deadline) : 0;
     if (status == 0) status = attempts.sleep(deadline);
     if (status != 0 && status != SMARM_E_TIMEOUT) return status;

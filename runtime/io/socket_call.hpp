@@ -84,14 +84,17 @@ struct SocketCall {
 };
 
 inline constexpr long kNotTried = -100'000;
-// Goes on behind an attempt that gave `n`. 0 with the result in n, SMARM_E_TIMEOUT, an errno or
-// kKilled.
-int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns);
+// Goes on behind an attempt that gave `n`. `deadline`: 0 when nobody has asked for it yet. 0 with
+// the result in n, SMARM_E_TIMEOUT, an errno or kKilled.
+int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_t timeout_ns,
+                std::uint64_t deadline);
 
 inline bool is_foreign(const smarm_socket& s) {
   return s.runtime != current_worker()->runtime.number();
 }
 
+// A reader that has taken all sleeps here, at once, with few frames on its stack: where a thousand
+// take turns each line of those comes from afar.
 template <class Attempt>
 [[gnu::always_inline]] inline int call_socket(const SocketCall& call, Attempt attempt, long& n,
                                               std::int64_t timeout_ns) {
@@ -100,16 +103,24 @@ template <class Attempt>
   const InUse in_use(call.socket);
   Attempts attempts(call.socket, call.direction, call.size);
   n = kNotTried;
-  if (frozen_stacks() == 0 && !attempts.pointless() &&
-      !call.socket.closed.load(std::memory_order_acquire)) {
-    attempts.begin();
-    n = attempt(call);
-    if (n >= 0) [[likely]] {
-      attempts.end(n);
-      return 0;
+  std::uint64_t deadline = 0;
+  if (frozen_stacks() == 0 && !call.socket.closed.load(std::memory_order_acquire)) {
+    if (attempts.pointless()) {
+      deadline = deadline_of(timeout_ns);
+      if (int status = attempts.sleep(deadline); status != 0 && status != SMARM_E_TIMEOUT)
+        return status;
+      current_worker()->fetch_next();
+    }
+    if (!attempts.pointless() && !call.socket.closed.load(std::memory_order_acquire)) {
+      attempts.begin();
+      n = attempt(call);
+      if (n >= 0) [[likely]] {
+        attempts.end(n);
+        return 0;
+      }
     }
   }
-  return call_slowly(call, attempts, n, timeout_ns);
+  return call_slowly(call, attempts, n, timeout_ns, deadline);
 }
 
 // The same where the ring may carry it out instead.

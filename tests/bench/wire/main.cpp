@@ -149,13 +149,11 @@ Server nginx(const std::string& program) {
 }
 
 std::vector<Case> cases(const Options& o) {
-  std::vector<Server> echo = {own("bare epoll", "epoll"),
-                              own("bare io_uring", "uring"),
-                              own("bare multishot", "uring_multishot"),
-                              own("smarm", "actors"),
-                              own("smarm io_uring", "actors_uring"),
-                              daemon("echo", "epoll"),
-                              daemon("echo", "io_uring")};
+  std::vector<Server> echo = {
+      own("bare epoll", "epoll"),    own("bare with stacks", "epoll_stacks"),
+      own("bare io_uring", "uring"), own("bare multishot", "uring_multishot"),
+      own("smarm", "actors"),        own("smarm io_uring", "actors_uring"),
+      daemon("echo", "epoll"),       daemon("echo", "io_uring")};
   std::vector<Server> http = {own("bare epoll", "epoll_http"), own("bare io_uring", "uring_http"),
                               daemon("http", "epoll"), daemon("http", "io_uring")};
   for (const auto& [name, program] : o.programs) {

@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   using namespace wire;
   const std::map<std::string, void (*)(std::uint16_t)> kinds = {
       {"epoll", [](std::uint16_t port) { serve_by_epoll(port, echo_answer); }},
+      {"epoll_stacks", [](std::uint16_t port) { serve_by_epoll_with_stacks(port, echo_answer); }},
       {"uring", [](std::uint16_t port) { serve_by_uring(port, echo_answer); }},
       {"uring_multishot", [](std::uint16_t port) { serve_by_uring(port, echo_answer, true); }},
       {"epoll_http", [](std::uint16_t port) { serve_by_epoll(port, http_answer); }},

@@ -17,6 +17,9 @@ std::span<const char> http_answer(std::span<const char> request);  // to any req
 
 // One thread each, for ever.
 void serve_by_epoll(std::uint16_t port, Answer answer);  // the floor: a bare loop, level-triggered
+// The same with what a server of stacks and threads cannot do without: memory of its own for each
+// connection, 64 KiB apart, and a second thread, asleep (the kernel then counts who uses a file).
+void serve_by_epoll_with_stacks(std::uint16_t port, Answer answer);
 // The same on a bare ring; multishot: receives go on by themselves, into buffers of the kernel's
 // choice.
 void serve_by_uring(std::uint16_t port, Answer answer, bool multishot = false);
