@@ -57,8 +57,9 @@ const std::vector<Key>& table() {
        "as the stack grows.",
        "256", "", get_runtime<&R::stack_kib>, set_runtime<&R::stack_kib>},
       {"/runtime/io_backend", Choice{kIoBackends}, kRestart,
-       "How workers wait for file descriptors, and read and write files. Where the machine has no "
-       "io_uring (Linux 5.19), or forbids it, the daemon says why and uses epoll.",
+       "How workers wait for file descriptors, and read and write files. io_uring is cheaper with "
+       "one worker and dearer with several. Where the machine has none (Linux 5.19), or forbids "
+       "it, the daemon says why and uses epoll.",
        "\"io_uring\"", "", get_runtime<&R::io_backend>, set_runtime<&R::io_backend>},
       {"/runtime/async_preempt_ms", Integer{0, 10'000}, kLive,
        "How long an actor may loop without allocating before a signal preempts it. 0: off.", "10",

@@ -39,13 +39,14 @@ class Config {
   // Bytes of a stack slot, its guard (the lower quarter) included; rounded up to a power of two; 64
   // KiB by default.
   Config& stack_size(std::size_t bytes) { return raw_.stack_size = bytes, *this; }
-  // epoll by default. With io_uring receives, sends, waits and whole files go through a ring; init
-  // throws where there is none to be had (Linux 5.19; a sysctl or a sandbox may forbid it) and says
-  // why. While an actor waits for a bare descriptor there the kernel keeps the file open. What a
-  // worker has submitted completes on its thread. So it is not for actors that block their threads
-  // much: a call that can be interrupted is, and those that have no restart (epoll_wait, a receive
-  // with SO_RCVTIMEO) fail with EINTR; during one that cannot (vfork, a page read from a disk) the
-  // waits that began on that thread do not end, by time or a kill neither.
+  // epoll by default. With io_uring receives, sends, waits and whole files go through a ring, which
+  // is cheaper with one worker; several share it, and are better served by epoll. init throws where
+  // there is none to be had (Linux 5.19; a sysctl or a sandbox may forbid it) and says why. While
+  // an actor waits for a bare descriptor there the kernel keeps the file open. What a worker has
+  // submitted completes on its thread. So it is not for actors that block their threads much: a
+  // call that can be interrupted is, and those that have no restart (epoll_wait, a receive with
+  // SO_RCVTIMEO) fail with EINTR; during one that cannot (vfork, a page read from a disk) the waits
+  // that began on that thread do not end, by time or a kill neither.
   Config& io_backend(IoBackend b) { return raw_.io_backend = static_cast<std::uint32_t>(b), *this; }
   // The most threads that block_on_io may run at once; 64 by default. The last eighth of them is
   // for accounts that have no job running.
