@@ -2,6 +2,9 @@
 //
 // It takes a large change of the stack pointer for another stack, a small one for a frame: slots
 // lie side by side, so each is registered. What is written below the stack pointer it must be told.
+// Which stack is the current one it keeps once for all threads: with several workers a frame now
+// and then is not made accessible. So addresses in actors' stacks are not its business; what is
+// undefined there is.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +30,19 @@ inline unsigned tell_valgrind_of_stack([[maybe_unused]] const void* bottom,
 inline void forget_stack_of_valgrind([[maybe_unused]] unsigned id) {
 #if SMARM_VALGRIND
   VALGRIND_STACK_DEREGISTER(id);
+#endif
+}
+
+// [p, p + bytes) is for stacks, from here on or no more.
+inline void valgrind_leave_addresses([[maybe_unused]] const void* p,
+                                     [[maybe_unused]] std::size_t bytes,
+                                     [[maybe_unused]] bool for_stacks) {
+#if SMARM_VALGRIND
+  if (for_stacks) {
+    VALGRIND_DISABLE_ADDR_ERROR_REPORTING_IN_RANGE(p, bytes);
+  } else {
+    VALGRIND_ENABLE_ADDR_ERROR_REPORTING_IN_RANGE(p, bytes);
+  }
 #endif
 }
 

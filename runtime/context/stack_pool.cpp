@@ -66,6 +66,7 @@ StackPool::~StackPool() {
   for (unsigned stack : known_to_valgrind_) forget_stack_of_valgrind(stack);
   for (auto [base, size] : slabs_) {
     if (StackSlab* known = find_stacks(base)) known->forget();
+    valgrind_leave_addresses(base, size, false);
     ::munmap(base, size);
   }
 }
@@ -133,6 +134,7 @@ bool StackPool::carve(std::uint8_t cls, Class& c) {
               MADV_NOHUGEPAGE);  // refused by kernels without huge pages, which is as good
     slabs_.emplace_back(static_cast<char*>(p), bytes);
     map_stacks(static_cast<char*>(p), bytes, cls, guards_);
+    valgrind_leave_addresses(p, bytes, true);
     c.next = static_cast<char*>(p);
     c.end = c.next + bytes;
     if (c.next_slab_slots < 4096 && bytes < (std::size_t{256} << 20)) c.next_slab_slots *= 2;
