@@ -119,10 +119,10 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
   bool thawed = false;
   FalseAlarms alarms;  // the ring's: an edge comes once
   bool last = false;   // the time has run out: an edge may have come that nobody has seen yet
-  any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
   for (;;) {
     if (s.closed.load(std::memory_order_acquire)) return EBADF;
     if (n == kNotTried && (last || !attempts.pointless())) {
+      any_buffer(call, [](const void* buffer) { return thaw_buffer(buffer), false; });
       attempts.begin();
       n = call.attempt(call);
     }
@@ -144,6 +144,7 @@ int call_slowly(const SocketCall& call, Attempts& attempts, long& n, std::int64_
     if (status == 0) status = attempts.sleep(deadline);
     if (status != 0 && status != SMARM_E_TIMEOUT) return status;
     last = status == SMARM_E_TIMEOUT;
+    thawed = false;  // it has had time to freeze again
     current_worker()->fetch_next();
   }
 }

@@ -26,11 +26,12 @@ namespace smarm {
 // The ring knows no edges: whoever waits there hears of what has come before as well.
 class Attempts {
  public:
-  // size: how much is asked for; 0 when that is no number of bytes.
-  Attempts(smarm_socket& s, Direction d, std::size_t size)
+  // size: how much is asked for; 0 when that is no number of bytes. scattered: in several pieces.
+  Attempts(smarm_socket& s, Direction d, std::size_t size, bool scattered = false)
       : socket_(s),
         direction_(d),
         size_(size),
+        scattered_(scattered),
         tells_(!s.ring && s.kind == smarm_socket::Kind::tcp && d == kReadable && size != 0) {}
 
   // There is nothing since the last attempt, which took all. relaxed: an edge that is missed here
@@ -48,8 +49,10 @@ class Attempts {
     clear();
     return true;
   }
+  // Short is also what ends at a piece that lies on a stack that hibernates.
   void end(long n) {
-    const bool took_all = tells_ && n > 0 && static_cast<std::size_t>(n) < size_;
+    const bool took_all = tells_ && n > 0 && static_cast<std::size_t>(n) < size_ &&
+                          (!scattered_ || frozen_stacks() == 0);
     if (cleared_ && !took_all) restore_edge(*socket_.entry, direction_);
   }
   int sleep(std::uint64_t deadline) {
@@ -69,6 +72,7 @@ class Attempts {
   smarm_socket& socket_;
   const Direction direction_;
   const std::size_t size_;
+  const bool scattered_;
   const bool tells_;  // by how much it gives
   bool cleared_ = false;
 };
@@ -101,7 +105,7 @@ template <class Attempt>
   if (is_foreign(call.socket)) [[unlikely]]
     return EXDEV;
   const InUse in_use(call.socket);
-  Attempts attempts(call.socket, call.direction, call.size);
+  Attempts attempts(call.socket, call.direction, call.size, call.is_message);
   n = kNotTried;
   std::uint64_t deadline = 0;
   if (frozen_stacks() == 0 && !call.socket.closed.load(std::memory_order_acquire)) {
@@ -111,7 +115,8 @@ template <class Attempt>
         return status;
       current_worker()->fetch_next();
     }
-    if (!attempts.pointless() && !call.socket.closed.load(std::memory_order_acquire)) {
+    if (frozen_stacks() == 0 && !attempts.pointless() &&
+        !call.socket.closed.load(std::memory_order_acquire)) {
       attempts.begin();
       n = attempt(call);
       if (n >= 0) [[likely]] {

@@ -100,7 +100,9 @@ void UringPoller::enter(unsigned to_submit, unsigned least, std::int64_t timeout
 // Who could not is no holder of the poller, and may sleep now: the holder is to try.
 void UringPoller::submit() {
   const unsigned n = unsubmitted();
-  if (n && raw_syscall(SYS_io_uring_enter, ring_.ring_fd, n, 0, 0, nullptr, 0) < 0) kick();
+  if (n == 0) return;
+  const long taken = raw_syscall(SYS_io_uring_enter, ring_.ring_fd, n, 0, 0, nullptr, 0);
+  if (taken < static_cast<long>(n) && unsubmitted() != 0) kick();
 }
 
 bool UringPoller::poll(std::int64_t timeout_ns) {
@@ -146,7 +148,7 @@ void UringPoller::kick() {
   if (kicked_.exchange(true, std::memory_order_acq_rel)) return;
   // Once more when it was disturbed or memory was short, or the queue full, which the call empties;
   // a thread that may not enter a ring, by a filter of its own, cannot kick, and leaves it to the
-  // next one.
+  // next one, as those do who meanwhile left it to this one.
   bool pushed = false;
   long n = 0;
   do {

@@ -380,6 +380,49 @@ TEST_SUITE("public hibernation") {
     });
   }
 
+  TEST_CASE("a read in pieces, one of which freezes while it waits, leaves nothing behind") {
+    with_hibernation([] {
+      auto listener = smarm::TcpListener::bind("127.0.0.1", 0);
+      REQUIRE(listener);
+      auto near = smarm::TcpStream::connect("127.0.0.1", listener->port());
+      REQUIRE(near);
+      auto far = listener->accept();
+      REQUIRE(far);
+      for (int round = 0; round < (kSlow ? 5 : 20); ++round) {
+        std::atomic<char*> where{nullptr};
+        std::atomic<bool> over = false;
+        auto parent = smarm::spawn([&where, &over] {
+          char buffer[16] = {};
+          where = buffer;
+          while (!over) smarm::park_current();
+        });
+        CHECK(yield_until([&where] { return where != nullptr; }));
+        char taken[16];  // all there is: the next read sleeps at once
+        CHECK(far->write(bytes("x")) == 1u);
+        CHECK(near->read(taken, kPatience) == 1u);
+        auto reader = smarm::spawn([&near, &where] {
+          char mine[4];
+          const std::span<char> pieces[] = {mine, {where.load(), 4}};
+          std::size_t n = near->read_vectored(pieces, kPatience).value_or(0);
+          char rest[8];
+          while (n != 0 && n < 8) {
+            const std::size_t more = near->read({rest, 8 - n}, kPatience).value_or(0);
+            if (more == 0) break;
+            n += more;
+          }
+          CHECK(n == 8);
+        });
+        CHECK(yield_until_frozen(2));
+        CHECK(far->write(bytes("ping")) == 4u);
+        CHECK(far->write(bytes("pong")) == 4u);
+        CHECK(reader.join());
+        over = true;
+        smarm::unpark(parent.pid());
+        CHECK(parent.join());
+      }
+    });
+  }
+
   TEST_CASE("a frozen actor is killed like any other") {
     with_hibernation([] {
       std::atomic<int> live{0};
