@@ -39,7 +39,7 @@ void hog(bool allocates) {
 }  // namespace
 
 void serve_by_actors(std::uint16_t port, Actors how) {
-  auto config = smarm::Config::exact(1).async_preempt(std::chrono::milliseconds(10));
+  auto config = smarm::Config::exact(how.workers).async_preempt(std::chrono::milliseconds(10));
   if (how.hibernates) config.hibernate_after(std::chrono::seconds(1));
   if (how.ring) config.io_backend(smarm::IoBackend::io_uring);
   smarm::init(config).run([&] {

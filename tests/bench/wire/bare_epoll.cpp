@@ -25,19 +25,27 @@ class Slots {
     ::madvise(area, kSlots * kSize, MADV_NOHUGEPAGE);
     area_ = static_cast<char*>(area);
   }
-  // Behind as many lines that were written to as an actor has under its buffer when it waits, in
-  // one of eight colours.
+  // Behind as many lines that were written to as an actor has under its buffer when it waits.
   char* buffer(int fd) const {
-    const auto slot = static_cast<std::size_t>(fd) % kSlots;
-    char* const at = area_ + slot * kSize + kSize - 4096 + (kLines + slot % 8) * kLine;
+    char* const at = place(fd);
     for (std::size_t i = 1; i <= kLines; ++i) {
       volatile char& c = *(at - i * kLine);
       c = static_cast<char>(c + 1);
     }
     return at;
   }
+  // For the one that goes next.
+  void fetch(int fd) const {
+    for (std::size_t i = 0; i <= kLines; ++i) __builtin_prefetch(place(fd) - i * kLine);
+  }
 
  private:
+  // In one of eight colours.
+  char* place(int fd) const {
+    const auto slot = static_cast<std::size_t>(fd) % kSlots;
+    return area_ + slot * kSize + kSize - 4096 + (kLines + slot % 8) * kLine;
+  }
+
   static constexpr std::size_t kSlots = 1 << 15, kSize = 1 << 16, kLine = 64, kLines = 10;
   char* area_;
 };
@@ -73,8 +81,8 @@ void serve(int fd, Answer answer, char* buffer) {
     ::close(fd);
 }
 
-template <class Buffer>
-[[noreturn]] void serve_all(std::uint16_t port, Answer answer, Buffer buffer) {
+template <class Fetch, class Buffer>
+[[noreturn]] void serve_all(std::uint16_t port, Answer answer, Fetch fetch, Buffer buffer) {
   const int listener = listen_on(port);
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   add(epoll, listener);
@@ -83,6 +91,7 @@ template <class Buffer>
     const int n = ::epoll_wait(epoll, events, 256, -1);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
+      if (i + 1 < n) fetch(events[i + 1].data.fd);
       if (fd == listener) {
         accept_all(epoll, listener);
       } else {
@@ -96,13 +105,14 @@ template <class Buffer>
 
 void serve_by_epoll(std::uint16_t port, Answer answer) {
   char buffer[kBuffer];
-  serve_all(port, answer, [&](int) { return buffer; });
+  serve_all(port, answer, [](int) {}, [&](int) { return buffer; });
 }
 
 void serve_by_epoll_with_stacks(std::uint16_t port, Answer answer) {
   std::thread([] { ::pause(); }).detach();
   const Slots slots;
-  serve_all(port, answer, [&](int fd) { return slots.buffer(fd); });
+  serve_all(
+      port, answer, [&](int fd) { slots.fetch(fd); }, [&](int fd) { return slots.buffer(fd); });
 }
 
 }  // namespace wire

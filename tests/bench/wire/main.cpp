@@ -16,6 +16,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -44,6 +45,7 @@ struct Case {
   bool echo;
   std::vector<Server> servers;  // the first one is what the others are compared with
   bool idle = false;            // what is measured is memory, once the connections have been idle
+  bool spread = false;          // the server runs on every CPU, beside the load
 };
 
 struct Options {
@@ -183,6 +185,14 @@ std::vector<Case> cases(const Options& o) {
         own("spinning hog", "beside_spinning")}},
       {"http_50", 50, get, false, http},
       {"http_1000", 1000, get, false, http},
+      {"echo_two_workers",
+       50,
+       request,
+       true,
+       {own("smarm", "actors"), own("two workers", "two_workers"),
+        own("two, io_uring", "two_workers_uring")},
+       false,
+       true},
       {"idle_10000", 10'000, request, true, idle, true},
   };
 }
@@ -211,7 +221,8 @@ void measure(const Case& c, const Server& server, unsigned cpu, const std::strin
              Figures& figures) {
   const std::uint16_t port = wire::free_port();
   const Directory directory;
-  const wire::ServerProcess process(server.command({port, directory.path()}), cpu, log);
+  const wire::ServerProcess process(server.command({port, directory.path()}),
+                                    c.spread ? std::nullopt : std::optional(cpu), log);
   if (!wire::wait_for_port(port, std::chrono::seconds(10))) {
     figures.failure = "nobody listens; see " + log;
     return;

@@ -23,7 +23,7 @@ void serve_by_epoll_with_stacks(std::uint16_t port, Answer answer);
 // The same on a bare ring; multishot: receives go on by themselves, into buffers of the kernel's
 // choice.
 void serve_by_uring(std::uint16_t port, Answer answer, bool multishot = false);
-// Ours, one worker: an actor for each connection.
+// Ours: an actor for each connection.
 enum class Neighbour {
   none,
   allocating,  // an actor that computes and allocates, for ever, on the same worker
@@ -33,6 +33,7 @@ struct Actors {
   Neighbour neighbour = Neighbour::none;
   bool hibernates = false;  // connections that are idle for a second give their stacks back
   bool ring = false;        // the backend is io_uring
+  unsigned workers = 1;
 };
 void serve_by_actors(std::uint16_t port, Actors how);
 

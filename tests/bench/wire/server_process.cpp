@@ -26,19 +26,25 @@ cpu_set_t only(unsigned cpu) {
   return set;
 }
 
+cpu_set_t all() {
+  cpu_set_t set;
+  std::memset(&set, 0xff, sizeof set);
+  return set;
+}
+
 }  // namespace
 
-ServerProcess::ServerProcess(const std::vector<std::string>& command, unsigned cpu,
+ServerProcess::ServerProcess(const std::vector<std::string>& command, std::optional<unsigned> cpu,
                              const std::string& output) {
   std::vector<char*> argv;
   argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  const cpu_set_t set = only(cpu);
   const int out = ::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (out < 0) throw std::runtime_error(output + ": " + std::strerror(errno));
   pid_ = ::fork();
   if (pid_ == 0) {
+    const cpu_set_t set = cpu ? only(*cpu) : all();
     ::sched_setaffinity(0, sizeof set, &set);
     ::dup2(out, STDOUT_FILENO);
     ::dup2(out, STDERR_FILENO);

@@ -1,7 +1,8 @@
-// A server under load: a process on a CPU of its own, ended with its object.
+// A server under load: a process, ended with its object.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@ namespace wire {
 
 class ServerProcess {
  public:
-  // On that CPU, its standard output and error in a file. Throws std::runtime_error.
-  ServerProcess(const std::vector<std::string>& command, unsigned cpu, const std::string& output);
+  // On that CPU, or on any, its standard output and error in a file. Throws std::runtime_error.
+  ServerProcess(const std::vector<std::string>& command, std::optional<unsigned> cpu,
+                const std::string& output);
   ~ServerProcess();  // SIGTERM, then SIGKILL
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
