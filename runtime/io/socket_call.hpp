@@ -108,21 +108,23 @@ template <class Attempt>
   Attempts attempts(call.socket, call.direction, call.size, call.is_message);
   n = kNotTried;
   std::uint64_t deadline = 0;
-  if (frozen_stacks() == 0 && !call.socket.closed.load(std::memory_order_acquire)) {
-    if (attempts.pointless()) {
-      deadline = deadline_of(timeout_ns);
-      if (int status = attempts.sleep(deadline); status != 0 && status != SMARM_E_TIMEOUT)
-        return status;
-      current_worker()->fetch_next();
-    }
-    if (frozen_stacks() == 0 && !attempts.pointless() &&
-        !call.socket.closed.load(std::memory_order_acquire)) {
-      attempts.begin();
-      n = attempt(call);
-      if (n >= 0) [[likely]] {
-        attempts.end(n);
-        return 0;
-      }
+  const auto may_try = [&] {
+    return frozen_stacks() == 0 && !call.socket.closed.load(std::memory_order_acquire);
+  };
+  bool tries = may_try();
+  if (tries && attempts.pointless()) {
+    deadline = deadline_of(timeout_ns);
+    if (int status = attempts.sleep(deadline); status != 0 && status != SMARM_E_TIMEOUT)
+      return status;
+    current_worker()->fetch_next();
+    tries = may_try() && !attempts.pointless();
+  }
+  if (tries) {
+    attempts.begin();
+    n = attempt(call);
+    if (n >= 0) [[likely]] {
+      attempts.end(n);
+      return 0;
     }
   }
   return call_slowly(call, attempts, n, timeout_ns, deadline);

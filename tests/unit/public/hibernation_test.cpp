@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 using namespace test;
 
@@ -26,6 +27,13 @@ void with_hibernation(F f) {
     CHECK(stats.live == 0);
     CHECK(stats.total.hibernated == stats.total.thawed);
   });
+}
+
+// Both ends of one over loopback.
+std::pair<smarm::TcpStream, smarm::TcpStream> connection() {
+  auto listener = smarm::TcpListener::bind("127.0.0.1", 0).value();
+  auto near = smarm::TcpStream::connect("127.0.0.1", listener.port()).value();
+  return {std::move(near), listener.accept().value()};
 }
 
 std::uint64_t frozen() {
@@ -349,12 +357,7 @@ TEST_SUITE("public hibernation") {
 
   TEST_CASE("a stream of the RAII types takes one too") {
     with_hibernation([] {
-      auto listener = smarm::TcpListener::bind("127.0.0.1", 0);
-      REQUIRE(listener);
-      auto near = smarm::TcpStream::connect("127.0.0.1", listener->port());
-      REQUIRE(near);
-      auto far = listener->accept();
-      REQUIRE(far);
+      auto [near, far] = connection();
       std::atomic<char*> where{nullptr};
       auto parent = smarm::spawn([&where] {
         char buffer[16] = "ping";
@@ -365,16 +368,16 @@ TEST_SUITE("public hibernation") {
         CHECK(std::string_view(buffer) == "pong");
       });
       CHECK(yield_until_frozen(1));
-      CHECK(near->write({where.load(), 4}) == 4u);
+      CHECK(near.write({where.load(), 4}) == 4u);
       char got[4];
-      CHECK(far->read(got) == 4u);
+      CHECK(far.read(got) == 4u);
       CHECK(std::string_view(got, 4) == "ping");
       where = nullptr;
       smarm::unpark(parent.pid());
       CHECK(yield_until([&where] { return where != nullptr; }));
       CHECK(yield_until_frozen(1));
-      CHECK(far->write(bytes("pong")) == 4u);
-      CHECK(near->read({where.load(), 4}) == 4u);
+      CHECK(far.write(bytes("pong")) == 4u);
+      CHECK(near.read({where.load(), 4}) == 4u);
       smarm::unpark(parent.pid());
       CHECK(parent.join());
     });
@@ -382,12 +385,7 @@ TEST_SUITE("public hibernation") {
 
   TEST_CASE("a read in pieces, one of which freezes while it waits, leaves nothing behind") {
     with_hibernation([] {
-      auto listener = smarm::TcpListener::bind("127.0.0.1", 0);
-      REQUIRE(listener);
-      auto near = smarm::TcpStream::connect("127.0.0.1", listener->port());
-      REQUIRE(near);
-      auto far = listener->accept();
-      REQUIRE(far);
+      auto [near, far] = connection();
       for (int round = 0; round < (kSlow ? 5 : 20); ++round) {
         std::atomic<char*> where{nullptr};
         std::atomic<bool> over = false;
@@ -398,23 +396,23 @@ TEST_SUITE("public hibernation") {
         });
         CHECK(yield_until([&where] { return where != nullptr; }));
         char taken[16];  // all there is: the next read sleeps at once
-        CHECK(far->write(bytes("x")) == 1u);
-        CHECK(near->read(taken, kPatience) == 1u);
+        CHECK(far.write(bytes("x")) == 1u);
+        CHECK(near.read(taken, kPatience) == 1u);
         auto reader = smarm::spawn([&near, &where] {
           char mine[4];
           const std::span<char> pieces[] = {mine, {where.load(), 4}};
-          std::size_t n = near->read_vectored(pieces, kPatience).value_or(0);
+          std::size_t n = near.read_vectored(pieces, kPatience).value_or(0);
           char rest[8];
           while (n != 0 && n < 8) {
-            const std::size_t more = near->read({rest, 8 - n}, kPatience).value_or(0);
+            const std::size_t more = near.read({rest, 8 - n}, kPatience).value_or(0);
             if (more == 0) break;
             n += more;
           }
           CHECK(n == 8);
         });
         CHECK(yield_until_frozen(2));
-        CHECK(far->write(bytes("ping")) == 4u);
-        CHECK(far->write(bytes("pong")) == 4u);
+        CHECK(far.write(bytes("ping")) == 4u);
+        CHECK(far.write(bytes("pong")) == 4u);
         CHECK(reader.join());
         over = true;
         smarm::unpark(parent.pid());
